@@ -1,0 +1,109 @@
+package layout
+
+import (
+	"fmt"
+	"strings"
+)
+
+// everywhere lists what every package may import.
+var everywhere = []string{"internal/atomicfile", "internal/invariant"}
+
+// table has a row for every package of the tree, in the order in which data
+// flows.
+var table = []Package{
+	{
+		Path: "schema",
+		Idea: "every file format that is read or written: Go types that keep file, line and column, strict decoding, embedded JSON Schema",
+		May:  []string{"schema/..."},
+		Why:  "a format knows nothing of what is done with it: decode, encode, position, nothing else",
+	},
+	{
+		Path: "schema/pep440",
+		Idea: "Python versions and specifiers (PEP 440)",
+		Why:  "a grammar stands alone",
+	},
+	{
+		Path: "schema/pep508",
+		Idea: "Python names, requirements and markers (PEP 508)",
+		May:  []string{"schema/pep440"},
+		Why:  "a grammar stands on other grammars only",
+	},
+	{
+		Path: "bundle",
+		Idea: "an app directory: load once; check, list, digest, archive, extract and verify share that one walk; which processes it is",
+		May:  []string{"schema/...", "internal/safearchive"},
+		Why:  "an app directory can be judged and archived on a host that could never run it",
+	},
+	{
+		Path: "runner",
+		Idea: "keep processes alive: the supervisor as a library and as a daemon",
+		May:  []string{"schema/...", "runner/internal/..."},
+		Why:  "the supervisor takes schema.Watcher values and does not care where they come from",
+	},
+	{
+		Path: "runner/internal/watch",
+		Idea: "the policy of one watcher: a pure function of state and event",
+		May:  []string{"schema"},
+		Why:  "the policy is pure: no process, no clock, no file",
+	},
+	{
+		Path: "runner/internal/proc",
+		Idea: "every system call about processes: start, wait, signal, cgroup, guard",
+		May:  []string{"schema"},
+		Why:  "system calls know no policy",
+	},
+	{
+		Path: "cmd/appbundle",
+		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
+		May:  []string{"schema/...", "bundle", "runner"},
+		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
+	},
+	{
+		Path: "internal/safearchive",
+		Idea: "tar and zip of strangers: names, links, limits",
+		Why:  "what meets hostile bytes stays small and alone",
+	},
+	{
+		Path: "internal/atomicfile",
+		Idea: "write, fsync, rename: the old file or the new one, never a half",
+		Why:  "everything may import it, so it imports nothing",
+	},
+	{
+		Path: "internal/invariant",
+		Idea: "checks that are on under the race detector",
+		Why:  "everything may import it, so it imports nothing",
+	},
+	{
+		Path: "internal/layout",
+		Idea: "the guard of this table",
+		Why:  "the guard reads source text and nothing else",
+	},
+}
+
+// modules has a row for every module that the code imports.
+var modules = []Module{
+	{"github.com/spf13/cobra", []string{"cmd/appbundle"}, "0001-cobra.md"},
+	{"github.com/spf13/pflag", []string{"cmd/appbundle"}, "0001-cobra.md"},
+	{"github.com/mholt/archiver/v4", []string{"bundle", "internal/safearchive"}, "0002-archiver.md"},
+	{"github.com/Masterminds/semver/v3", []string{"schema", "bundle"}, "0003-semver.md"},
+	{"github.com/klauspost/compress", []string{"bundle", "internal/safearchive"}, "0004-klauspost-compress.md"},
+	{"golang.org/x/sys", []string{"bundle", "internal/...", "runner/...", "cmd/appbundle"}, "0005-x-sys.md"},
+	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
+	{"golang.org/x/term", []string{"cmd/appbundle"}, "0007-x-term.md"},
+	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
+}
+
+// Markdown prints the table for docs/ARCHITECTURE.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| package | its one idea | may import of ours |\n|---|---|---|\n")
+	for _, p := range table {
+		may := "–"
+		if len(p.May) > 0 {
+			may = "`" + strings.Join(p.May, "`, `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Path, p.Idea, may)
+	}
+	fmt.Fprintf(&b, "\nEvery package may import `%s`.\n", strings.Join(everywhere, "` and `"))
+	return b.String()
+}
