@@ -10,6 +10,9 @@ const (
 	MaxFile = 4 << 20
 	// MaxLine is the length of the longest logical line, in bytes.
 	MaxLine = 64 << 10
+	// MaxProblems is how many problems one decoder reports; a file that has
+	// more is no file that somebody wrote.
+	MaxProblems = 1000
 )
 
 // A Pos is a place in a file: the whole file, a line, or a column of a line.
@@ -52,8 +55,12 @@ func (p *Problem) Error() string {
 // Problems are what a decoder found, in the order of the file.
 type Problems []*Problem
 
-// Add appends a problem at pos; fix may be empty.
+// Add appends a problem at pos; fix may be empty. After [MaxProblems] it drops
+// what comes.
 func (ps *Problems) Add(pos Pos, fix, format string, args ...any) {
+	if len(*ps) >= MaxProblems {
+		return
+	}
 	*ps = append(*ps, &Problem{Pos: pos, Msg: fmt.Sprintf(format, args...), Fix: fix})
 }
 
