@@ -1,0 +1,60 @@
+# Two commands do everything: "make run" and "make test". "make help" lists all.
+
+GO      ?= go
+PYTHON  ?= python3
+VERSION ?= 0.1.0-dev
+EXAMPLE := examples/wsgi-app
+
+# The version is all that the build stamps: no path, no commit, no time.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+.PHONY: build
+build: ## bin/appbundle, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/appbundle ./cmd/appbundle
+
+.PHONY: run
+run: build ## build, check, prepare and run the example under the supervisor
+	@tools/setup run
+	bin/appbundle check $(EXAMPLE)
+	@$(MAKE) --no-print-directory $(EXAMPLE)/.venv/ready
+	@echo 'http://127.0.0.1:8080/ answers as soon as the app is ready; Ctrl-C ends it'
+	@exec bin/appbundle run $(EXAMPLE)
+
+$(EXAMPLE)/.venv/ready: $(EXAMPLE)/dependencies.txt
+	$(PYTHON) -m venv --clear $(EXAMPLE)/.venv
+	$(EXAMPLE)/.venv/bin/pip install --quiet -r $(EXAMPLE)/dependencies.txt
+	@touch $@
+
+.PHONY: check
+check: ## gofmt, vet, staticcheck, the package table
+	@tools/check
+
+.PHONY: test
+test: ## all tests, with the race detector; installs the tools they need, or names them
+	@tools/setup test
+	@tools/test
+
+.PHONY: fuzz
+fuzz: ## every decoder, FUZZTIME each (15s)
+	@tools/fuzz $(or $(FUZZTIME),15s)
+
+.PHONY: bench
+bench: ## the figures
+	@tools/setup bench
+	$(GO) test -run='^$$' -bench=. -benchmem ./...
+
+.PHONY: golden
+golden: ## write expected outputs and generated tables anew; review the diff
+	@tools/golden
+
+.PHONY: ci
+ci: check test ## check, test, and a short fuzz
+	@tools/fuzz 2s
+
+.PHONY: clean
+clean: ## remove what the targets above made
+	rm -rf bin out dist $(EXAMPLE)/.venv

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// globals are the flags that every command has.
+type globals struct {
+	chdir    string
+	runDir   string // see runDirectory
+	stateDir string // see stateDirectory
+	env      func(string) string
+
+	started bool // a command's body has been reached
+}
+
+// newRootCmd puts the commands together: here, and nowhere else.
+func newRootCmd(g *globals, out *printer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "appbundle",
+		Short:         "check, archive and run application bundles",
+		Long:          rootLong,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			g.started = true
+			if g.chdir == "" {
+				return nil
+			}
+			return os.Chdir(g.chdir)
+		},
+	}
+	root.SetOut(out.answer)
+	root.SetErr(out.remarks)
+	root.SuggestionsMinimumDistance = 2
+	root.SetVersionTemplate("appbundle {{.Version}}\n")
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
+	flags := root.PersistentFlags()
+	flags.SortFlags = false
+	flags.StringVar(&g.chdir, "chdir", "", "work in `DIR` instead of here")
+	flags.BoolVar(&out.quiet, "quiet", false, "only answers and errors: no summary, no progress")
+	flags.BoolVar(&out.noColor, "no-color", false, "no colours on a terminal (also NO_COLOR)")
+	root.AddCommand(
+		newVersionCmd(out),
+	)
+	return root
+}
+
+const rootLong = `appbundle checks, archives and runs application bundles.
+
+An application is a directory with three things: dependencies.txt (its
+libraries), external-dependencies.txt (what the system has to provide), and
+bin/app or bin/app.py (what starts it).
+
+Exit statuses: 0 yes; 1 no (findings, a refused archive); 2 usage; 3 could not
+look or do; 130 interrupted.`
+
+// knownCommand refuses what is left when no subcommand was found.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	meant := ""
+	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+		meant = fmt.Sprintf("; did you mean %q?", s[0])
+	}
+	return fmt.Errorf("unknown command %q%s", args[0], meant)
+}
+
+// takes refuses a number of arguments other than min to max.
+func takes(min, max int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < min:
+			return fmt.Errorf("too few arguments: usage: %s", cmd.UseLine())
+		case len(args) > max:
+			return fmt.Errorf("one argument too many, %q: usage: %s", args[max], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// dirArg is the last argument, or the working directory.
+func dirArg(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[len(args)-1]
+}
