@@ -1,0 +1,233 @@
+package safearchive
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"appbundle/internal/invariant"
+)
+
+// streamBuffer is how much of the decompressed stream is read ahead, in bytes.
+const streamBuffer = 64 << 10
+
+// An Entry is one directory, file or link, after every check.
+type Entry struct {
+	Path string // canonical, slash-separated, from the top of the archive
+	Type Type
+	X    bool   // of a file: its owner may execute it
+	Size int64  // of a file, in bytes; of a hard link, that of the file it copies
+	Link string // of a symbolic link: the target as written, walked and found inside
+	// Hard is the path of an earlier file that this one is a copy of. The
+	// content is not in the archive a second time: Read gives none.
+	Hard string
+}
+
+// A Reader reads one archive from front to back. It belongs to one goroutine.
+type Reader struct {
+	name   string
+	in     *input
+	lim    Limits
+	close  func() error
+	tar    tarReader
+	tree   *tree
+	total  int64
+	entry  string // path of the current entry
+	links  int    // given out; only counts when ended
+	ended  bool   // the archive is complete and all its links are good
+	err    error  // of Next, for ever
+	isFile bool   // the current entry has a body
+}
+
+// NewReader begins to read the archive r, which messages call name. What r is
+// is told by its content; a name with the suffix of another format, or a format
+// that is none of ours, is a refusal. Reading ends with the error of ctx when
+// ctx does. The caller closes the Reader, which leaves r open.
+func NewReader(ctx context.Context, name string, r io.Reader, limits Limits) (*Reader, error) {
+	z := &Reader{name: name, in: newInput(ctx, r), lim: limits.withDefaults()}
+	raw := bufio.NewReaderSize(z.in, streamBuffer)
+	head, err := raw.Peek(blockSize)
+	if err != nil && err != io.EOF {
+		return nil, z.explain(err)
+	}
+	f, err := recognise(ctx, name, head)
+	if err != nil {
+		return nil, z.explain(err)
+	}
+	stream, err := decompress(f, raw, z.in, &z.lim)
+	if err != nil {
+		return nil, z.explain(err)
+	}
+	z.close = stream.Close
+	z.tree = newTree(&z.lim)
+	z.tar = tarReader{r: bufio.NewReaderSize(stream, streamBuffer), lim: &z.lim}
+	return z, nil
+}
+
+// Close releases the memory of the decompressor. It does not close what the
+// Reader reads from.
+func (r *Reader) Close() error { return r.close() }
+
+// Next goes to the next entry: directories and files in the order of the
+// archive, then the links in theirs. It returns [io.EOF] when the archive was
+// accepted as a whole. After any other error the archive is worth nothing, and
+// Next returns that error again.
+func (r *Reader) Next() (Entry, error) {
+	if r.err != nil {
+		return Entry{}, r.err
+	}
+	e, err := r.next()
+	if err != nil {
+		r.err = err
+		if err != io.EOF {
+			r.err = r.explain(err)
+		}
+		return Entry{}, r.err
+	}
+	return e, nil
+}
+
+// Read reads the content of the current entry, a file that is no hard link. It
+// returns [io.EOF] at its end.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if !r.isFile {
+		return 0, io.EOF
+	}
+	n, err := r.tar.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = r.explain(err)
+		err = r.err
+	}
+	return n, err
+}
+
+func (r *Reader) next() (Entry, error) {
+	for !r.ended {
+		h, err := r.tar.next()
+		r.entry, r.isFile = "", false
+		if err == io.EOF {
+			r.ended = true
+			if err := r.tree.checkLinks(); err != nil {
+				return Entry{}, err
+			}
+			break
+		}
+		if err != nil {
+			return Entry{}, err
+		}
+		e, err := r.accept(h)
+		if err != nil {
+			return Entry{}, err
+		}
+		if e.Type == Dir || e.Type == File {
+			r.entry = e.Path
+			return e, nil
+		}
+	}
+	if r.links == len(r.tree.links) {
+		return Entry{}, io.EOF
+	}
+	l := &r.tree.links[r.links]
+	r.links++
+	return Entry{Path: r.tree.path(l.node), Type: Link, Link: l.target}, nil
+}
+
+// accept checks a header and takes it into the tree. The entry has no Type
+// when Next does not give it out now: a link, or the top directory.
+func (r *Reader) accept(h header) (Entry, error) {
+	kind, err := kindOf(h)
+	if err != nil {
+		return Entry{}, err
+	}
+	path, top := canonical(h.name, kind == kindDir)
+	if top {
+		if kind != kindDir {
+			return Entry{}, refuse(h.name, "name of a directory on something else")
+		}
+		return Entry{}, r.tree.addRoot()
+	}
+	if err := checkName(path, &r.lim); err != nil {
+		return Entry{}, err
+	}
+	e := Entry{Path: path, X: h.mode&0o100 != 0}
+	switch kind {
+	case kindDir:
+		e.Type, e.X = Dir, false
+		_, err = r.tree.add(path, Dir, 0)
+	case kindLink:
+		return Entry{}, r.tree.addLink(path, h.link)
+	case kindHard:
+		e.Type = File
+		e.Hard, _ = canonical(h.link, false)
+		if e.Size, err = r.tree.addHard(path, e.Hard); err == nil {
+			err = r.count(path, e.Size)
+		}
+	default:
+		e.Type, e.Size, r.isFile = File, h.size, true
+		if err = r.count(path, h.size); err == nil {
+			_, err = r.tree.add(path, File, h.size)
+		}
+	}
+	return e, err
+}
+
+// count adds a file to the total.
+func (r *Reader) count(path string, size int64) error {
+	invariant.Check(size >= 0 && r.total >= 0, "%q: size %d, total %d", path, size, r.total)
+	if size > r.lim.Total-r.total {
+		return over(path, LimitTotal, r.lim.Total)
+	}
+	if size > r.lim.File {
+		return over(path, LimitFile, r.lim.File)
+	}
+	r.total += size
+	return nil
+}
+
+// canonical strips what tar writes around a name: a leading "./", repeatedly,
+// and the slash behind a directory. top says that nothing is left but the top
+// directory itself.
+func canonical(name string, dir bool) (path string, top bool) {
+	path = name
+	for strings.HasPrefix(path, "./") {
+		path = path[2:]
+	}
+	if path == "." || path == "" && name != "" {
+		return path, true
+	}
+	if dir {
+		path = strings.TrimSuffix(path, "/")
+		if path == "" {
+			path = name // "/": absolute, not empty
+		}
+	}
+	return path, false
+}
+
+// explain turns an error into one that says whose it is: a refusal with the
+// archive's name, or a failure outside that wraps its cause.
+func (r *Reader) explain(err error) error {
+	switch {
+	case r.in.ioErr != nil:
+		return fmt.Errorf("%s: %w", r.name, r.in.ioErr)
+	case r.in.cause != nil:
+		err = r.in.cause
+	}
+	var limit *LimitError
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &limit):
+		return &LimitError{Archive: r.name, Entry: limit.Entry, Limit: limit.Limit, Max: limit.Max}
+	case errors.As(err, &refused):
+		return &RefusedError{Archive: r.name, Entry: refused.Entry, Reason: refused.Reason}
+	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF:
+		return &RefusedError{Archive: r.name, Entry: r.entry, Reason: "is cut: the archive ends too early"}
+	}
+	return &RefusedError{Archive: r.name, Entry: r.entry, Reason: fmt.Sprintf("is damaged: %v", err)}
+}
