@@ -76,7 +76,7 @@ func ParseINI(file string, data []byte, dialect Dialect) (*INI, Problems) {
 		p.line(Pos{File: file, Line: l.no}, l.text)
 	}
 	if dialect.Circus {
-		p.ini.applyDefault()
+		p.applyDefault()
 	}
 	return p.ini, p.problems
 }
@@ -85,11 +85,11 @@ type iniParser struct {
 	ini      *INI
 	dialect  Dialect
 	problems Problems
-	seen     map[string]int          // section name to its index
-	keys     map[int]map[string]bool // of a section, by its index
-	section  int                     // index of the current one, -1 for none
-	key      *INIKey                 // that a further line belongs to; nil for none
-	dropped  INIKey                  // where the lines of a repeated key go
+	seen     map[string]int         // section name to its index
+	keys     map[int]map[string]int // line of each key of a section, by its index
+	section  int                    // index of the current one, -1 for none
+	key      *INIKey                // that a further line belongs to; nil for none
+	dropped  INIKey                 // where the lines of a repeated key go
 }
 
 func (p *iniParser) line(pos Pos, s string) {
@@ -178,19 +178,19 @@ func (p *iniParser) assignment(pos Pos, s string) {
 func (p *iniParser) add(key INIKey) {
 	sec := &p.ini.Sections[p.section]
 	if p.keys == nil {
-		p.keys = map[int]map[string]bool{}
+		p.keys = map[int]map[string]int{}
 	}
 	if p.keys[p.section] == nil {
-		p.keys[p.section] = map[string]bool{}
+		p.keys[p.section] = map[string]int{}
 	}
-	if p.keys[p.section][key.Name] {
+	if line := p.keys[p.section][key.Name]; line > 0 {
 		if !p.dialect.Circus {
-			p.problems.Add(key.Pos, "delete one of the two", "[%s]: %s is in line %d already", sec.Name, key.Name, sec.Find(key.Name).Line)
+			p.problems.Add(key.Pos, "delete one of the two", "[%s]: %s is in line %d already", sec.Name, key.Name, line)
 		}
 		p.dropped, p.key = key, &p.dropped
 		return
 	}
-	p.keys[p.section][key.Name] = true
+	p.keys[p.section][key.Name] = key.Line
 	sec.Keys = append(sec.Keys, key)
 	p.key = &sec.Keys[len(sec.Keys)-1]
 }
@@ -205,27 +205,20 @@ func (p *iniParser) withoutComment(s string) string {
 }
 
 // applyDefault gives the keys of [DEFAULT] to the sections that lack them.
-func (ini *INI) applyDefault() {
-	var def *INISection
-	for i := range ini.Sections {
-		if ini.Sections[i].Name == "DEFAULT" {
-			def = &ini.Sections[i]
-		}
-	}
-	if def == nil {
+func (p *iniParser) applyDefault() {
+	def, ok := p.seen["DEFAULT"]
+	if !ok {
 		return
 	}
-	room := MaxFile / 16 // keys are few; a hostile file has many sections too
-	for i := range ini.Sections {
-		sec := &ini.Sections[i]
-		if sec.Name == "DEFAULT" {
-			continue
-		}
-		for _, k := range def.Keys {
+	room := 1 << 16 // a hostile file has many sections and many defaults
+	for i := range p.ini.Sections {
+		sec := &p.ini.Sections[i]
+		for _, k := range p.ini.Sections[def].Keys {
 			if room--; room < 0 {
+				p.problems.Add(sec.Pos, "", "too many sections for so many keys in [DEFAULT]")
 				return
 			}
-			if sec.Find(k.Name) == nil {
+			if i != def && p.keys[i][k.Name] == 0 {
 				sec.Keys = append(sec.Keys, k)
 			}
 		}

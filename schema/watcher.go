@@ -100,6 +100,24 @@ type Watcher struct {
 	CloseStdout bool // to /dev/null
 	CloseStderr bool // to /dev/null
 	Rlimits     []Rlimit
+
+	keys map[string]Pos // the keys that the file writes
+}
+
+// Has reports whether the file writes the key, such as "numprocesses" or
+// "rlimit_nofile".
+func (w *Watcher) Has(key string) bool {
+	_, ok := w.keys[key]
+	return ok
+}
+
+// KeyPos gives the place of a key that the file writes, and that of the watcher
+// for others.
+func (w *Watcher) KeyPos(key string) Pos {
+	if pos, ok := w.keys[key]; ok {
+		return pos
+	}
+	return w.Pos
 }
 
 // Flapping says when a process that ends again and again is given a rest.
