@@ -21,7 +21,7 @@ func ParseAppINI(file string, data []byte) (*Config, Problems) {
 	}
 	d.applyEnv()
 	d.checkReferences()
-	return d.cfg, d.problems
+	return d.cfg, d.problems.inOrder()
 }
 
 // A decoder makes a Config of sections.

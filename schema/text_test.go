@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -86,4 +88,8 @@ func TestClosest(t *testing.T) {
 			t.Errorf("closest(%q) = %q, want %q", word, got, want)
 		}
 	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
 }

@@ -1,0 +1,198 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+const (
+	// ManifestFormat is the format number that this package writes.
+	ManifestFormat = 1
+	// MaxEntries is how many entries a manifest holds.
+	MaxEntries = 500_000
+	// MaxManifest is the size of the largest manifest, in bytes: MaxEntries
+	// entries with paths of some 350 bytes.
+	MaxManifest = 256 << 20
+	// MaxPath is the length of the longest path or link target, in bytes.
+	MaxPath = 4096
+)
+
+// A Manifest is what a bundle says about itself: .appbundle/manifest.json, the
+// first entry of an archive.
+type Manifest struct {
+	Format     int             `json:"format"`
+	Digest     string          `json:"digest"` // "ab1:" and hexadecimal digits, see [TreeDigest]
+	Name       string          `json:"name"`
+	Version    string          `json:"version"`
+	Interface  Interface       `json:"interface"`
+	Target     string          `json:"target"` // "any", "linux_x86_64" or "cp311-linux_x86_64"
+	Tool       string          `json:"tool"`   // program and version that made it
+	Compressor string          `json:"compressor"`
+	Entries    []ManifestEntry `json:"entries"` // in bytewise order of the paths
+}
+
+// The types of entries.
+const (
+	EntryDir  = "dir"
+	EntryFile = "file"
+	EntryLink = "link"
+)
+
+// A ManifestEntry is a file, a directory or a symbolic link.
+type ManifestEntry struct {
+	Path   string `json:"path"`
+	Type   string `json:"type"`             // dir, file or link
+	X      bool   `json:"x,omitempty"`      // of a file: its owner may execute it
+	Size   int64  `json:"size,omitempty"`   // of a file, in bytes
+	SHA256 string `json:"sha256,omitempty"` // of a file, in lower-case hexadecimal digits
+	Link   string `json:"link,omitempty"`   // of a link: where it points
+}
+
+var (
+	sha256Text  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	digestText  = regexp.MustCompile(`^ab1:[0-9a-f]{64}$`)
+	targetText  = regexp.MustCompile(`^(any|(cp3[0-9]+-)?[a-z0-9]+(_[a-z0-9]+)*)$`)
+	formatField = regexp.MustCompile(`^\s*\{\s*"format"\s*:\s*([0-9]+)\s*[,}]`)
+)
+
+// ParseManifest reads a manifest and nothing else: unknown fields, fields that
+// occur twice, entries out of order and anything after the object are problems,
+// and a newer format is refused in one sentence. It does not compute the digest.
+func ParseManifest(file string, data []byte) (*Manifest, Problems) {
+	var problems Problems
+	at := Pos{File: file}
+	if len(data) > MaxManifest {
+		problems.Add(at, "", "the manifest has %d bytes, more than %d", len(data), MaxManifest)
+		return nil, problems
+	}
+	// The format decides what the rest means, so it is looked at first.
+	if m := formatField.FindSubmatch(data); m != nil && string(m[1]) != fmt.Sprint(ManifestFormat) {
+		problems.Add(at, "use a newer appbundle", "the manifest has the format %.20s, this appbundle reads %d", m[1], ManifestFormat)
+		return nil, problems
+	}
+	if off, err := checkJSON(data); err != nil {
+		problems.Add(posOf(file, data, off), "", "%v", err)
+		return nil, problems
+	}
+	var m Manifest
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&m); err != nil {
+		off := dec.InputOffset()
+		if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
+			off = bad.Offset
+		}
+		problems.Add(posOf(file, data, off), "", "%s", strings.TrimPrefix(err.Error(), "json: "))
+		return nil, problems
+	}
+	m.check(at, &problems)
+	return &m, problems
+}
+
+// posOf gives the place of a byte.
+func posOf(file string, data []byte, off int64) Pos {
+	before := data[:min(max(off, 0), int64(len(data)))]
+	return Pos{File: file, Line: bytes.Count(before, []byte("\n")) + 1, Col: len(before) - bytes.LastIndexByte(before, '\n')}
+}
+
+func (m *Manifest) check(at Pos, ps *Problems) {
+	switch {
+	case m.Format != ManifestFormat:
+		ps.Add(at, "", "the manifest has the format %d, this appbundle reads %d", m.Format, ManifestFormat)
+	case !digestText.MatchString(m.Digest):
+		ps.Add(at, "", "digest %s is not ab1: and 64 hexadecimal digits", quote(m.Digest))
+	case m.Name == "" || m.Version == "":
+		ps.Add(at, "", "name or version is missing")
+	case !targetText.MatchString(m.Target):
+		ps.Add(at, "", "%s is no target", quote(m.Target))
+	case !slices.Contains([]Interface{WSGI, ASGI, Exec}, m.Interface):
+		ps.Add(at, "", "%s is no interface", quote(string(m.Interface)))
+	case len(m.Entries) > MaxEntries:
+		ps.Add(at, "", "the manifest has %d entries, more than %d", len(m.Entries), MaxEntries)
+		return
+	}
+	for i, e := range m.Entries {
+		if msg := e.check(); msg != "" {
+			ps.Add(at, "", "entry %s: %s", quote(e.Path), msg)
+		}
+		if i > 0 && e.Path <= m.Entries[i-1].Path {
+			ps.Add(at, "", "entry %s: it is not after %s in bytewise order", quote(e.Path), quote(m.Entries[i-1].Path))
+		}
+	}
+}
+
+func (e *ManifestEntry) check() string {
+	isFile, isLink := e.Type == EntryFile, e.Type == EntryLink
+	switch {
+	case !isFile && !isLink && e.Type != EntryDir:
+		return quote(e.Type) + " is no type"
+	case !isCleanPath(e.Path):
+		return "the path is not relative and clean"
+	case len(e.Path) > MaxPath || len(e.Link) > MaxPath:
+		return fmt.Sprintf("a path of more than %d bytes", MaxPath)
+	case isFile && (!sha256Text.MatchString(e.SHA256) || e.Size < 0):
+		return "size or sha256 of the file is none"
+	case !isFile && (e.SHA256 != "" || e.Size != 0 || e.X):
+		return "size, sha256 and x are for files"
+	case isLink == (e.Link == ""):
+		return "a link, and nothing else, has a target"
+	case strings.ContainsRune(e.Link, 0):
+		return "NUL in the target"
+	}
+	return ""
+}
+
+// isCleanPath reports whether a path names one entry below the directory.
+func isCleanPath(p string) bool {
+	if p == "" || strings.ContainsRune(p, 0) {
+		return false
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// Encode writes the manifest: the same bytes for the same manifest, one entry a
+// line.
+func (m *Manifest) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	head := *m
+	head.Entries = []ManifestEntry{}
+	text, err := marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	b.Write(bytes.TrimSuffix(text, []byte("]}")))
+	for i := range m.Entries {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		text, err := marshal(m.Entries[i])
+		if err != nil {
+			return nil, err
+		}
+		b.WriteByte('\n')
+		b.Write(text)
+	}
+	b.WriteString("\n]}\n")
+	return b.Bytes(), nil
+}
+
+// marshal is json.Marshal without the escapes for HTML.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,99 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// checkJSON reports what encoding/json lets pass: names that occur twice or
+// differ only in case from one that did, text that is not UTF-8, and anything
+// after the value. It gives the offset of the byte.
+func checkJSON(data []byte) (int64, error) {
+	if !utf8.Valid(data) {
+		return 0, errors.New("the file is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	var open []*objectNames
+	for {
+		tok, err := dec.Token()
+		switch {
+		case errors.Is(err, io.EOF) && len(open) == 0 && dec.InputOffset() > 0:
+			return 0, nil
+		case err != nil:
+			return dec.InputOffset(), fmt.Errorf("the file is no JSON: %w", err)
+		}
+		if len(open) == 0 && tok != json.Delim('{') {
+			return dec.InputOffset(), errors.New("the file must be one JSON object")
+		}
+		if open, err = step(open, tok); err != nil {
+			return dec.InputOffset(), err
+		}
+		if len(open) == 0 {
+			return trailing(dec, data)
+		}
+	}
+}
+
+// objectNames are the names of one object; nil stands for an array.
+type objectNames struct {
+	names   []string
+	isValue bool // the next token is a value
+}
+
+// maxDepth is far from what a file of ours needs, and from the stack's end.
+const maxDepth = 64
+
+func step(open []*objectNames, tok json.Token) ([]*objectNames, error) {
+	if tok == json.Delim('}') || tok == json.Delim(']') {
+		open = open[:len(open)-1]
+		return open, nil
+	}
+	if len(open) > 0 {
+		if err := open[len(open)-1].next(tok); err != nil {
+			return open, err
+		}
+	}
+	switch tok {
+	case json.Delim('{'):
+		open = append(open, &objectNames{})
+	case json.Delim('['):
+		open = append(open, nil)
+	}
+	if len(open) > maxDepth {
+		return open, fmt.Errorf("objects and arrays more than %d deep", maxDepth)
+	}
+	return open, nil
+}
+
+// next takes a token of an object: names and values in turns.
+func (o *objectNames) next(tok json.Token) error {
+	if o == nil {
+		return nil
+	}
+	if o.isValue = !o.isValue; !o.isValue {
+		return nil
+	}
+	name, _ := tok.(string)
+	for _, other := range o.names {
+		if bytes.EqualFold([]byte(other), []byte(name)) {
+			return fmt.Errorf("%s occurs twice in one object", quote(name))
+		}
+	}
+	if len(o.names) == 100 {
+		return errors.New("an object with more than 100 names")
+	}
+	o.names = append(o.names, name)
+	return nil
+}
+
+func trailing(dec *json.Decoder, data []byte) (int64, error) {
+	off := dec.InputOffset()
+	if len(bytes.TrimSpace(data[off:])) > 0 {
+		return off, errors.New("something follows the JSON object")
+	}
+	return 0, nil
+}
