@@ -1,0 +1,434 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"appbundle/runner/internal/proc"
+	"appbundle/schema"
+)
+
+// childPath is PATH behind the environment's own bin.
+const childPath = "/usr/local/bin:/usr/bin:/bin"
+
+// A child is all that is known of a watcher's processes before one is started.
+type child struct {
+	r     *Runner
+	cfg   schema.Watcher
+	dir   string
+	path  string   // of the program
+	head  []string // words before the program's own arguments: an interpreter and its argument
+	cred  *syscall.Credential
+	home  string
+	socks []schema.Socket // those that become 3, 4, …
+	shim  *proc.Shim
+}
+
+// newChild resolves what cfg says against this host. An error says what is not
+// there.
+func (r *Runner) newChild(cfg schema.Watcher, sockets []schema.Socket) (*child, error) {
+	c := &child{r: r, cfg: cfg, dir: r.cfg.Dir}
+	if cfg.Dir != "" {
+		c.dir = cfg.Dir
+		if !filepath.IsAbs(c.dir) {
+			c.dir = filepath.Join(r.cfg.Dir, cfg.Dir)
+		}
+	}
+	if err := c.setUser(); err != nil {
+		return nil, err
+	}
+	if err := c.setSockets(sockets); err != nil {
+		return nil, err
+	}
+	if err := c.setLimits(); err != nil {
+		return nil, err
+	}
+	if len(cfg.Cmd) == 0 || cfg.Cmd[0] == "" {
+		return nil, errors.New("no command")
+	}
+	return c, c.setProgram()
+}
+
+// setUser finds the user and the groups (as Circus: the user's primary group
+// where no group is named, and all groups that the user is in).
+func (c *child) setUser() error {
+	if c.cfg.UID == "" && c.cfg.GID == "" {
+		c.home = homeOf(os.Getuid())
+		return nil
+	}
+	cred := &syscall.Credential{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}
+	if c.cfg.UID != "" {
+		u, err := lookupUser(c.cfg.UID)
+		if err != nil {
+			return err
+		}
+		cred.Uid, cred.Gid = number(u.Uid), number(u.Gid)
+		c.home = u.HomeDir
+		groups, err := u.GroupIds()
+		if err != nil {
+			groups = []string{u.Gid}
+		}
+		for _, g := range groups {
+			cred.Groups = append(cred.Groups, number(g))
+		}
+	}
+	if c.cfg.GID != "" {
+		g, err := lookupGroup(c.cfg.GID)
+		if err != nil {
+			return err
+		}
+		cred.Gid = number(g.Gid)
+	}
+	if c.home == "" {
+		c.home = homeOf(int(cred.Uid))
+	}
+	if int(cred.Uid) == os.Getuid() && int(cred.Gid) == os.Getgid() {
+		return nil
+	}
+	if os.Getuid() != 0 {
+		return fmt.Errorf("only root may start a process as user %d, group %d", cred.Uid, cred.Gid)
+	}
+	c.cred = cred
+	return nil
+}
+
+func lookupUser(name string) (*user.User, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if _, convErr := strconv.ParseUint(name, 10, 32); convErr == nil {
+			if u, err = user.LookupId(name); err != nil {
+				// A number needs no entry in the user database.
+				return &user.User{Uid: name, Gid: name, HomeDir: "/"}, nil
+			}
+		}
+	}
+	return u, err
+}
+
+func lookupGroup(name string) (*user.Group, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		if _, convErr := strconv.ParseUint(name, 10, 32); convErr == nil {
+			return &user.Group{Gid: name}, nil
+		}
+	}
+	return g, err
+}
+
+func number(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return math.MaxUint32 // the kernel refuses it
+	}
+	return uint32(n)
+}
+
+func homeOf(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.HomeDir
+	}
+	return "/"
+}
+
+// setSockets finds which sockets the child inherits: all of them with
+// use_sockets, else those that its command names, in the order of the file.
+func (c *child) setSockets(sockets []schema.Socket) error {
+	refs := schema.SocketRefs(c.cfg.Cmd)
+	for _, s := range sockets {
+		i := slices.Index(refs, strings.ToLower(s.Name))
+		if i >= 0 {
+			refs = slices.Delete(refs, i, i+1)
+		}
+		if i >= 0 || c.cfg.UseSockets {
+			c.socks = append(c.socks, s)
+		}
+	}
+	if len(refs) > 0 {
+		return fmt.Errorf("there is no socket %q", refs[0])
+	}
+	if s := c.cfg.StdinSocket; s != "" && !slices.ContainsFunc(sockets, func(have schema.Socket) bool { return strings.EqualFold(have.Name, s) }) {
+		return fmt.Errorf("there is no socket %q", s)
+	}
+	return nil
+}
+
+func (c *child) setLimits() error {
+	var sh proc.Shim
+	for _, l := range c.cfg.Rlimits {
+		n, ok := proc.LimitNumber(l.Name)
+		if !ok {
+			return fmt.Errorf("there is no resource limit %q", l.Name)
+		}
+		sh.Rlimits = append(sh.Rlimits, proc.Rlimit{Resource: n, Value: l.Value})
+	}
+	if c.cfg.UseSockets {
+		for _, s := range c.socks {
+			sh.FDNames = append(sh.FDNames, s.Name)
+		}
+	}
+	if sh.Rlimits == nil && sh.FDNames == nil {
+		return nil
+	}
+	if !proc.CanShim() {
+		return errors.New("resource limits and use_sockets need a program that calls runner.Init first in main")
+	}
+	c.shim = &sh
+	return nil
+}
+
+// setProgram finds the file to execute: relative to the app directory where
+// its name has a slash, along the child's PATH otherwise. A script whose shebang
+// names an interpreter by a relative path is run by that interpreter of the
+// app directory; the kernel would look for it in the working directory.
+func (c *child) setProgram() error {
+	name := c.cfg.Cmd[0]
+	vars, _ := c.vars(1)
+	name = vars.Expand(name)
+	if strings.Contains(name, "/") {
+		c.path = name
+		if !filepath.IsAbs(name) {
+			c.path = filepath.Join(c.r.cfg.Dir, name)
+		}
+	} else if c.path = lookPath(name, c.env(1)); c.path == "" {
+		return fmt.Errorf("%s: not found in the child's PATH %s", name, valueOf(c.env(1), "PATH"))
+	}
+	if err := executable(c.path); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return c.setInterpreter()
+}
+
+func (c *child) setInterpreter() error {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return nil // executable and not readable: no script
+	}
+	defer f.Close()
+	var head [512]byte
+	n, err := f.Read(head[:])
+	if err != nil || n < 2 || string(head[:2]) != "#!" {
+		return nil
+	}
+	line, _, _ := strings.Cut(string(head[2:n]), "\n")
+	interpreter, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if interpreter == "" || filepath.IsAbs(interpreter) {
+		return nil
+	}
+	interpreter = filepath.Join(c.r.cfg.Dir, interpreter)
+	if err := executable(interpreter); err != nil {
+		return fmt.Errorf("%s: interpreter %w", c.cfg.Cmd[0], err)
+	}
+	c.head = []string{interpreter}
+	if arg = strings.TrimSpace(arg); arg != "" {
+		c.head = append(c.head, arg)
+	}
+	return nil
+}
+
+func executable(path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return err
+	}
+	if fi.IsDir() {
+		return errors.New("is a directory")
+	}
+	if fi.Mode()&0o111 == 0 || unix.Access(path, unix.X_OK) != nil {
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+func lookPath(name string, env []string) string {
+	for _, dir := range filepath.SplitList(valueOf(env, "PATH")) {
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(path) == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+func valueOf(env []string, name string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if k, v, _ := strings.Cut(env[i], "="); k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// env gives the complete environment of one process.
+func (c *child) env(wid int) []string {
+	var env []string
+	set := func(name, value string) {
+		env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+		env = append(env, name+"="+value)
+	}
+	cfg := c.r.cfg
+	if c.cfg.CopyEnv {
+		for _, v := range cfg.Environ {
+			name, value, ok := strings.Cut(v, "=")
+			if ok && name != "NOTIFY_SOCKET" { // ours, not the children's
+				set(name, value)
+			}
+		}
+	}
+	if !c.cfg.BareEnv {
+		c.ownEnv(wid, set)
+	}
+	for _, v := range c.cfg.Env {
+		set(v.Name, schema.ExpandEnv(v.Value, cfg.environ))
+	}
+	return env
+}
+
+// ownEnv sets what every child of an app may count on.
+func (c *child) ownEnv(wid int, set func(name, value string)) {
+	cfg := c.r.cfg
+	path := childPath
+	if cfg.EnvDir != "" {
+		path = filepath.Join(cfg.EnvDir, "bin") + ":" + path
+	}
+	if !c.cfg.CopyEnv {
+		set("PATH", path)
+		set("LANG", "C.UTF-8")
+		if dir, ok := cfg.environ("TMPDIR"); ok {
+			set("TMPDIR", dir)
+		}
+	}
+	if !c.cfg.CopyEnv || c.cred != nil {
+		set("HOME", c.home)
+	}
+	set("APPBUNDLE_NAME", cfg.Name)
+	set("APPBUNDLE_VERSION", cfg.Version)
+	set("APPBUNDLE_WATCHER", c.cfg.Name)
+	set("APPBUNDLE_WID", strconv.Itoa(wid))
+	if cfg.RunDir != "" {
+		set("APPBUNDLE_RUN_DIR", cfg.RunDir)
+		set("NOTIFY_SOCKET", c.r.notifyPath())
+	}
+	if cfg.StateDir != "" {
+		set("APPBUNDLE_STATE_DIR", cfg.StateDir)
+	}
+}
+
+// vars are what $(circus.X) stands for in process wid, and the descriptors it
+// inherits.
+func (c *child) vars(wid int) (schema.Vars, []int) {
+	v := schema.Vars{WID: wid, Sockets: map[string]int{}, Options: map[string]string{
+		"working_dir": c.dir, "uid": c.cfg.UID, "gid": c.cfg.GID, "numprocesses": strconv.Itoa(c.cfg.NumProcesses),
+		"name": c.cfg.Name, "priority": strconv.Itoa(c.cfg.Priority),
+	}}
+	env := c.env(wid)
+	v.Env = func(name string) (string, bool) {
+		i := slices.IndexFunc(env, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+		if i < 0 {
+			return "", false
+		}
+		return env[i][len(name)+1:], true
+	}
+	var fds []int
+	for i, s := range c.socks {
+		v.Sockets[strings.ToLower(s.Name)] = 3 + i
+		fds = append(fds, c.r.socketFD(s.Name))
+	}
+	return v, fds
+}
+
+// start starts process wid. exit is called once when it has ended.
+func (c *child) start(wid int, exit func(*proc.Process, proc.Status)) (*proc.Process, error) {
+	name := fmt.Sprintf("%s.%d", c.cfg.Name, wid)
+	vars, fds := c.vars(wid)
+	argv := c.cfg.Expand(vars)
+	spec := proc.Spec{
+		Path: c.path, Argv: argv, Env: c.env(wid), Dir: c.dir, Cred: c.cred, Shim: c.shim,
+		Extra: slices.Clone(fds), Stdin: -1, Stdout: -1, Stderr: -1,
+		Slot: name, Mark: "APPBUNDLE_WATCHER=" + c.cfg.Name + "\x00APPBUNDLE_WID=" + strconv.Itoa(wid), Cgroup: c.r.cgroups,
+	}
+	if c.cfg.BareEnv {
+		spec.Mark = ""
+	}
+	if c.head != nil {
+		spec.Path = c.head[0]
+		spec.Argv = append(append(slices.Clone(c.head), c.path), argv[1:]...)
+	}
+	fresh, err := c.reusePorts(spec.Extra)
+	defer func() {
+		for _, l := range fresh {
+			l.Close()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.cfg.StdinSocket != "":
+		spec.Stdin = c.r.socketFD(c.cfg.StdinSocket)
+	case !c.cfg.CloseStdin:
+		spec.Stdin = 0
+	}
+	return c.startPiped(name, spec, exit)
+}
+
+// startPiped gives the process pipes for its output, and starts it.
+func (c *child) startPiped(name string, spec proc.Spec, exit func(*proc.Process, proc.Status)) (*proc.Process, error) {
+	prefix := name + " | "
+	if c.r.cfg.NoPrefix {
+		prefix = ""
+	}
+	var err error
+	if !c.cfg.CloseStdout {
+		if spec.Stdout, err = c.r.out.Pipe(prefix, c.r.stdout); err != nil {
+			return nil, err
+		}
+		defer unix.Close(spec.Stdout)
+	}
+	if !c.cfg.CloseStderr {
+		if spec.Stderr, err = c.r.out.Pipe(prefix, c.r.stderr); err != nil {
+			return nil, err
+		}
+		defer unix.Close(spec.Stderr)
+	}
+	// The exit may come before Start has returned: it waits for p.
+	started := make(chan *proc.Process, 1)
+	spec.OnExit = func(st proc.Status) {
+		if p := <-started; p != nil {
+			exit(p, st)
+		}
+	}
+	p, err := c.r.sys.Start(spec)
+	started <- p
+	return p, err
+}
+
+// reusePorts replaces the descriptors of sockets with so_reuseport by sockets
+// of the process' own.
+func (c *child) reusePorts(fds []int) (fresh []*proc.Listener, err error) {
+	for i, s := range c.socks {
+		if !s.ReusePort {
+			continue
+		}
+		l, err := c.r.sys.Listen(c.r.located(s))
+		if err != nil {
+			return fresh, err
+		}
+		fresh = append(fresh, l)
+		fds[i] = l.FD
+	}
+	return fresh, nil
+}

@@ -1,0 +1,202 @@
+package proc
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cgroups is the directory of an application in the cgroup v2 hierarchy, with a
+// leaf for each of its processes. The hierarchy may be the only one or the
+// "unified" one of a hybrid host.
+type Cgroups struct{ dir string }
+
+// OpenCgroups makes <v2 root>/<own path>/NAME. What a supervisor that died left
+// there is ended first: ended says how many processes that were. An error says
+// why there is no such directory: the host has no v2 hierarchy, or this user
+// may not write there.
+func OpenCgroups(name string) (c *Cgroups, ended int, err error) {
+	base, err := ownCgroup()
+	if err != nil {
+		return nil, 0, err
+	}
+	c = &Cgroups{dir: filepath.Join(base, name)}
+	if err := os.Mkdir(c.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, 0, err
+	}
+	if ended, err = c.clear(); err != nil {
+		return nil, ended, err
+	}
+	// Permission to make a directory is not yet permission to move a process there.
+	if err := unix.Access(filepath.Join(base, "cgroup.procs"), unix.W_OK); err != nil {
+		c.Close()
+		return nil, ended, fmt.Errorf("%s: %w", filepath.Join(base, "cgroup.procs"), err)
+	}
+	return c, ended, nil
+}
+
+// Dir is the directory.
+func (c *Cgroups) Dir() string { return c.dir }
+
+// Close removes the directory and its empty leaves; what still lives keeps its
+// own.
+func (c *Cgroups) Close() {
+	for _, leaf := range c.leaves() {
+		_ = unix.Rmdir(leaf) // EBUSY: something lives there
+	}
+	_ = unix.Rmdir(c.dir)
+}
+
+// Kill ends every process in the directory.
+func (c *Cgroups) Kill() error {
+	return os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0)
+}
+
+// clear ends what lives in the directory and removes its leaves.
+func (c *Cgroups) clear() (ended int, err error) {
+	for _, leaf := range c.leaves() {
+		ended += len(cgroupPids(leaf))
+	}
+	if ended > 0 {
+		if err := c.Kill(); err != nil {
+			return 0, err
+		}
+		if err := waitEmpty(c.dir); err != nil {
+			return ended, err
+		}
+	}
+	for _, leaf := range c.leaves() {
+		if err := unix.Rmdir(leaf); err != nil {
+			return ended, fmt.Errorf("rmdir %s: %w", leaf, err)
+		}
+	}
+	return ended, nil
+}
+
+// waitEmpty waits until the kernel has taken everything out of dir: it says so
+// by an event on cgroup.events. KILL cannot be refused, so ten seconds are for a
+// process that hangs in the kernel.
+func waitEmpty(dir string) error {
+	name := filepath.Join(dir, "cgroup.events")
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	var buf [256]byte
+	for range 100 {
+		n, err := unix.Pread(fd, buf[:], 0)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if strings.Contains(string(buf[:n]), "populated 0") {
+			return nil
+		}
+		pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+		if _, err := unix.Poll(pfd, 100); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll %s: %w", name, err)
+		}
+	}
+	return fmt.Errorf("%s: processes in it do not end", dir)
+}
+
+func (c *Cgroups) leaves() []string {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, filepath.Join(c.dir, e.Name()))
+		}
+	}
+	return out
+}
+
+// leaf makes the directory of a process and opens it. Where what the process
+// before left still lives in SLOT, the new one gets SLOT.2, and so on.
+func (c *Cgroups) leaf(slot string) (*os.File, error) {
+	for n := 1; ; n++ {
+		dir := filepath.Join(c.dir, slot)
+		if n > 1 {
+			dir = fmt.Sprintf("%s.%d", dir, n)
+		}
+		err := os.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) && len(cgroupPids(dir)) == 0 && unix.Rmdir(dir) == nil {
+			err = os.Mkdir(dir, 0o755)
+		}
+		if errors.Is(err, fs.ErrExist) && n < 100 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return os.Open(dir)
+	}
+}
+
+func cgroupPids(dir string) []int {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	return pidsIn(b)
+}
+
+// ownCgroup gives the directory of the calling process in the v2 hierarchy.
+func ownCgroup() (string, error) {
+	root, mount, err := cgroup2Mount()
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(b)) {
+		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
+		if !ok {
+			continue
+		}
+		// In a container the mount may show only the part below root.
+		if rel, err := filepath.Rel(root, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return filepath.Join(mount, rel), nil
+		}
+		return filepath.Join(mount, path), nil
+	}
+	return "", errors.New("/proc/self/cgroup names no cgroup of the v2 hierarchy")
+}
+
+// cgroup2Mount finds the v2 hierarchy in /proc/self/mountinfo
+// (proc_pid_mountinfo(5)).
+func cgroup2Mount() (root, mount string, err error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		left, right, ok := strings.Cut(sc.Text(), " - ")
+		fields := strings.Fields(left)
+		if ok && len(fields) >= 5 && strings.HasPrefix(right, "cgroup2 ") {
+			return unescapeMount(fields[3]), unescapeMount(fields[4]), nil
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return "", "", err
+	}
+	return "", "", errors.New("no cgroup v2 hierarchy is mounted")
+}
+
+// unescapeMount undoes the octal escapes of mountinfo.
+func unescapeMount(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}

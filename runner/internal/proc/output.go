@@ -1,0 +1,204 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// MaxLine is the length of the longest line of output that stays in one
+	// piece, in bytes.
+	MaxLine = 64 << 10
+	// SplitMark ends each piece of a longer line but the last.
+	SplitMark = " [split]"
+)
+
+// An Output reads what processes write and passes it on in whole lines, each
+// with the prefix of its process. It has a loop of its own: a reader of ours
+// that is slow holds up those who write, and nothing else.
+//
+// A line that is not ended when its process is gone is ended by the Output. The
+// writer is called with one or more whole lines at a time.
+type Output struct {
+	loop *loop
+	buf  []byte // what was read; used by the loop's goroutine only
+	out  []byte // what is to be written; likewise
+
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+}
+
+// NewOutput makes an Output.
+func NewOutput() (*Output, error) {
+	l, err := newLoop()
+	if err != nil {
+		return nil, err
+	}
+	return &Output{loop: l, buf: make([]byte, MaxLine), streams: map[*stream]struct{}{}}, nil
+}
+
+// A Sink is where lines go. After its writer has failed once it takes lines
+// and throws them away, so that nobody waits for it; Fail is told why.
+type Sink struct {
+	W      io.Writer
+	Fail   func(error)
+	failed bool // used by the Output's goroutine only
+}
+
+type stream struct {
+	fd      int
+	key     uint64
+	prefix  []byte
+	sink    *Sink
+	partial []byte // a line that is not ended yet
+}
+
+// Pipe makes a pipe whose lines go to sink, and gives the descriptor that a
+// process writes to. The caller closes that once the process is started.
+func (o *Output) Pipe(prefix string, sink *Sink) (int, error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("pipe: %w", err)
+	}
+	st := &stream{fd: fds[0], prefix: []byte(prefix), sink: sink}
+	err := unix.SetNonblock(fds[0], true)
+	if err == nil {
+		o.mu.Lock()
+		o.streams[st] = struct{}{}
+		st.key, err = o.loop.add(fds[0], unix.EPOLLIN, func(uint32) { o.read(st) })
+		o.mu.Unlock()
+	}
+	if err != nil {
+		o.forget(st)
+		unix.Close(fds[1])
+		return -1, err
+	}
+	return fds[1], nil
+}
+
+// read takes what is there, at most one buffer: others want their turn.
+func (o *Output) read(st *stream) (more bool) {
+	n, err := unix.Read(st.fd, o.buf)
+	switch {
+	case n > 0:
+		o.pass(st, o.buf[:n])
+		return true
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return false
+	}
+	o.flush(st)
+	o.loop.remove(st.key, st.fd)
+	o.forget(st)
+	return false
+}
+
+func (o *Output) forget(st *stream) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.streams[st]; ok {
+		delete(o.streams, st)
+		unix.Close(st.fd)
+	}
+}
+
+// pass writes the whole lines of data and keeps the rest.
+func (o *Output) pass(st *stream, data []byte) {
+	o.out = o.out[:0]
+	for len(data) > 0 {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			o.keep(st, data)
+			break
+		}
+		if len(st.partial)+i > MaxLine {
+			o.keep(st, data[:i])
+			data = data[i:]
+			continue
+		}
+		o.out = append(append(append(o.out, st.prefix...), st.partial...), data[:i+1]...)
+		st.partial = st.partial[:0]
+		data = data[i+1:]
+	}
+	if cap(st.partial) > 0 && len(st.partial) == 0 {
+		st.partial = nil
+	}
+	o.write(st)
+}
+
+// keep adds to the unfinished line, and splits it where it gets too long.
+func (o *Output) keep(st *stream, data []byte) {
+	for len(st.partial)+len(data) > MaxLine {
+		n := MaxLine - len(st.partial)
+		o.out = append(append(append(o.out, st.prefix...), st.partial...), data[:n]...)
+		o.out = append(append(o.out, SplitMark...), '\n')
+		st.partial, data = st.partial[:0], data[n:]
+	}
+	st.partial = append(st.partial, data...)
+}
+
+// flush ends the unfinished line.
+func (o *Output) flush(st *stream) {
+	o.out = o.out[:0]
+	if len(st.partial) > 0 {
+		o.out = append(append(append(o.out, st.prefix...), st.partial...), '\n')
+		st.partial = nil
+	}
+	o.write(st)
+}
+
+func (o *Output) write(st *stream) {
+	if len(o.out) == 0 || st.sink.failed {
+		return
+	}
+	if _, err := st.sink.W.Write(o.out); err != nil {
+		st.sink.failed = true
+		if st.sink.Fail != nil {
+			st.sink.Fail(err)
+		}
+	}
+	if cap(o.out) > 8*MaxLine {
+		o.out = nil
+	}
+}
+
+// maxDrain bounds how much of one pipe Drain reads, in buffers: a process that
+// never stops writing must not keep it.
+const maxDrain = 1024
+
+// Drain passes on what is in the pipes now, unfinished lines included, and
+// returns when it is written.
+func (o *Output) Drain() {
+	done := make(chan struct{})
+	o.loop.call(func() {
+		defer close(done)
+		o.mu.Lock()
+		var all []*stream
+		for st := range o.streams {
+			all = append(all, st)
+		}
+		o.mu.Unlock()
+		for _, st := range all {
+			for n := 0; n < maxDrain && o.read(st); n++ {
+			}
+			o.flush(st)
+		}
+	})
+	<-done
+}
+
+// Close drains and closes every pipe.
+func (o *Output) Close() {
+	o.Drain()
+	o.loop.close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for st := range o.streams {
+		unix.Close(st.fd)
+	}
+	clear(o.streams)
+}

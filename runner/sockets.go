@@ -1,0 +1,95 @@
+package runner
+
+import (
+	"path/filepath"
+	"strings"
+
+	"appbundle/runner/internal/proc"
+	"appbundle/schema"
+)
+
+// A bound is a socket of the configuration and what it is bound to; nil where
+// each process binds its own (so_reuseport).
+type bound struct {
+	cfg schema.Socket
+	l   *proc.Listener
+}
+
+// located gives s with its path below the run directory, where that is where it
+// is meant.
+func (r *Runner) located(s schema.Socket) schema.Socket {
+	if s.Path != "" && !filepath.IsAbs(s.Path) {
+		dir := r.cfg.RunDir
+		if dir == "" {
+			dir = r.cfg.Dir
+		}
+		s.Path = filepath.Join(dir, s.Path)
+	}
+	return s
+}
+
+func (r *Runner) bind(s schema.Socket) (*bound, error) {
+	b := &bound{cfg: r.located(s)}
+	if s.ReusePort {
+		return b, nil
+	}
+	var err error
+	b.l, err = r.sys.Listen(b.cfg)
+	return b, err
+}
+
+// bindAll binds every socket of the configuration, at the start.
+func (r *Runner) bindAll(sockets []schema.Socket) error {
+	for _, s := range sockets {
+		b, err := r.bind(s)
+		if err != nil {
+			return err
+		}
+		r.setSocket(s.Name, b)
+	}
+	return nil
+}
+
+// setSocket puts b in the place of the socket called name, which is closed; a
+// nil b leaves none.
+func (r *Runner) setSocket(name string, b *bound) {
+	key := strings.ToLower(name)
+	r.mu.Lock()
+	old := r.sockets[key]
+	delete(r.sockets, key)
+	if b != nil {
+		r.sockets[key] = b
+	}
+	r.mu.Unlock()
+	if old != nil && old.l != nil {
+		old.l.Close()
+	}
+}
+
+func (r *Runner) socket(name string) *bound {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sockets[strings.ToLower(name)]
+}
+
+// socketFD gives the descriptor of a socket, or -1 for one that each process
+// binds for itself.
+func (r *Runner) socketFD(name string) int {
+	if b := r.socket(name); b != nil && b.l != nil {
+		return b.l.FD
+	}
+	return -1
+}
+
+// Sockets gives the addresses that the sockets are bound to, by their names.
+func (r *Runner) Sockets() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]string{}
+	for _, b := range r.sockets {
+		if b.l != nil {
+			out[b.cfg.Name] = b.l.Addr()
+		}
+	}
+	return out
+}
