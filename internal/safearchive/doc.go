@@ -42,8 +42,8 @@
 // # Limits
 //
 // [Limits] has them all, with defaults. Size, ratio, window and headers bound
-// time and disk, names and entries bound memory: a Reader needs about 110
-// bytes an entry, its names, the window, and buffers of less than 3 MiB.
+// time and disk, names and entries bound memory: a Reader needs about 150
+// bytes an entry with a usual name, the window, and buffers of some 3 MiB.
 //
 // # Errors
 //
