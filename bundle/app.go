@@ -1,0 +1,259 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"appbundle/internal/safearchive"
+	"appbundle/schema"
+	"appbundle/schema/pep508"
+)
+
+// The files of the standard.
+const (
+	dependenciesFile = "dependencies.txt"
+	externalFile     = "external-dependencies.txt"
+	appFile          = "app.ini"
+)
+
+// An App is everything that was learned from an application directory or an
+// archive of one. It never changes and may be shared between goroutines.
+type App struct {
+	Dir         string // absolute; "" for an archive
+	ArchivePath string // as it was called; "" for a directory
+	Name        string // as app.ini says, else the directory's, normalised as PEP 503 does
+	Version     string // as app.ini says, else "0.0.0"
+
+	Config       *schema.Config       // with the defaults where there is no app.ini
+	Requirements *schema.Requirements // of dependencies.txt, nil where there is none
+
+	// Pins are the distributions that dependencies.txt and the files it
+	// includes ask for, by normalised name, each with its version where the
+	// line demands exactly one and "" otherwise.
+	Pins       map[string]string
+	Entrypoint Entrypoint
+	Entries    []Entry  // in canonical order
+	LeftOut    []string // what is in the directory and not in the application
+	Envs       []Env    // environments to run in, best first; none in an archive
+
+	problems map[string]schema.Problems // of the files of the standard
+	includes []include
+	byPath   map[string]int // index in Entries
+	seed     maphash.Seed
+	built    bool // what [build] outputs names must be there
+}
+
+// Load reads the application directory dir, every file once. The error says
+// that it could not be read, or wraps [ErrChanged] when somebody wrote to it
+// meanwhile; what is wrong with the application is for [Check] to say.
+func Load(dir string) (*App, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	w, err := walk(abs)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{Dir: abs, Entries: w.entries, LeftOut: w.left, seed: maphash.MakeSeed()}
+	kept, err := a.hashFiles(isStandardFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.understand(kept, a.rereadFiles); err != nil {
+		return nil, err
+	}
+	a.Envs = findEnvs(abs, a.Entrypoint.interpreter())
+	return a, nil
+}
+
+// Open reads the application in an archive, without unpacking it. The error
+// is that of safearchive where the archive is refused.
+func Open(archive string) (*App, error) {
+	a := &App{ArchivePath: archive, seed: maphash.MakeSeed(), built: true}
+	kept, err := a.scan(isStandardFile, true)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(a.Entries, func(x, y Entry) int { return cmp.Compare(x.Path, y.Path) })
+	return a, a.understand(kept, func(names []string) (map[string][]byte, error) {
+		return a.scan(func(e *Entry) bool { return slices.Contains(names, e.Path) }, false)
+	})
+}
+
+// isStandardFile tells which files are read for what they say.
+func isStandardFile(e *Entry) bool {
+	switch e.Path {
+	case dependenciesFile, externalFile, appFile:
+		return e.Size <= schema.MaxFile
+	}
+	return e.Size <= schema.MaxFile && slices.Contains(entrypoints, e.Path)
+}
+
+// scan reads the archive from front to back, and adds its entries when add is
+// set. It returns the contents that keep asks for.
+func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) {
+	f, err := os.Open(a.ArchivePath)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := safearchive.NewReader(context.Background(), a.ArchivePath, f, safearchive.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	kept := map[string][]byte{}
+	files := newFileReader(a.seed)
+	seen := map[string]int{}
+	for {
+		se, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return kept, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if se.Path == manifestPath {
+			continue
+		}
+		e := entryOf(se)
+		if e.Type == File && se.Hard == "" {
+			var data []byte
+			if keep(&e) {
+				data = make([]byte, 0, e.Size)
+			}
+			if err := files.content(r, &e, &data); err != nil {
+				return nil, err
+			}
+			if data != nil {
+				kept[e.Path] = data
+			}
+		} else if i, ok := seen[se.Hard]; ok && e.Type == File {
+			from := a.Entries[i]
+			from.Path, from.X = e.Path, e.X
+			e = from
+		}
+		if add {
+			seen[e.Path] = len(a.Entries)
+			a.Entries = append(a.Entries, e)
+		}
+	}
+}
+
+// entryOf gives an archive's entry the mode that it gets when it is unpacked.
+func entryOf(se safearchive.Entry) Entry {
+	e := Entry{Path: se.Path, X: se.X, Size: se.Size, Link: se.Link}
+	switch se.Type {
+	case safearchive.Dir:
+		e.Type, e.Mode = Dir, fs.ModeDir|0o755
+	case safearchive.Link:
+		e.Type, e.Mode = Link, fs.ModeSymlink|0o777
+	default:
+		e.Type, e.Mode = File, 0o644
+		if e.X {
+			e.Mode = 0o755
+		}
+	}
+	return e
+}
+
+// rereadFiles reads files that the walk saw, once more.
+func (a *App) rereadFiles(names []string) (map[string][]byte, error) {
+	r := newFileReader(a.seed)
+	kept := map[string][]byte{}
+	for _, name := range names {
+		e := *a.Entry(name)
+		before := e.check
+		data, err := r.read(a.Dir, &e, true)
+		if err == nil && e.check != before {
+			err = fmt.Errorf("%s: %w", name, ErrChanged)
+		}
+		if err != nil {
+			return nil, err
+		}
+		kept[name] = data
+	}
+	return kept, nil
+}
+
+// Entry gives the entry of that path, nil where there is none.
+func (a *App) Entry(p string) *Entry {
+	if i, ok := a.byPath[p]; ok {
+		return &a.Entries[i]
+	}
+	return nil
+}
+
+// index makes Entry find what is in Entries.
+func (a *App) index() {
+	a.byPath = make(map[string]int, len(a.Entries))
+	for i := range a.Entries {
+		a.byPath[a.Entries[i].Path] = i
+	}
+}
+
+// understand decodes the files of the standard.
+func (a *App) understand(files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
+	a.index()
+	a.problems = map[string]schema.Problems{}
+	a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
+	a.Name, a.Version = a.Config.App.Name, cmp.Or(a.Config.App.Version, "0.0.0")
+	if a.Name == "" {
+		a.Name = a.defaultName()
+	}
+	if a.Dir != "" {
+		a.leaveOutArchives()
+	}
+	a.Entrypoint = a.findEntrypoint(files)
+	if data, ok := files[externalFile]; ok {
+		_ = data
+	}
+	return a.readDependencies(files, read)
+}
+
+// defaultName makes a name of the directory's or the archive's.
+func (a *App) defaultName() string {
+	base := filepath.Base(a.Dir)
+	if a.Dir == "" {
+		base = filepath.Base(a.ArchivePath)
+		base, _, _ = strings.Cut(base, ".tar")
+	}
+	var b strings.Builder
+	for _, r := range strings.ToLower(base) {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			b.WriteRune(r)
+		} else {
+			b.WriteByte('-')
+		}
+	}
+	name := strings.Trim(pep508.NormalizeName(b.String()), "-")
+	return cmp.Or(name, "app")
+}
+
+// resolve follows p through the links of the application as the kernel does.
+// It gives nil for what is not there and for what leaves the directory.
+func (a *App) resolve(p string) *Entry {
+	p = path.Clean(p)
+	for range maxHops {
+		e := a.Entry(p)
+		if e == nil || e.Type != Link {
+			return e
+		}
+		if path.IsAbs(e.Link) {
+			return nil
+		}
+		p = path.Join(path.Dir(p), e.Link)
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"appbundle/internal/atomicfile"
+)
+
+// archiveSuffix is the one kind of archive that is written today.
+const archiveSuffix = ".tar.zst"
+
+// BuildOptions are the settings of [Build].
+type BuildOptions struct {
+	// Output is the file to write, or the directory that the archive goes into
+	// under its own name: when it exists as one, or ends in a slash. "" means
+	// the working directory.
+	Output string
+	Tool   string // name and version of the tool, for the manifest
+	// Run runs the command of [build] in dir and waits for it. It is asked only
+	// when app.ini has one; the package itself starts no process.
+	Run func(ctx context.Context, argv []string, dir string) error
+	// Progress is that of ArchiveOptions.
+	Progress func(done, total int64)
+
+	fs atomicfile.FS // for tests
+}
+
+// A Result is what [Build] wrote.
+type Result struct {
+	Path     string // of the archive
+	Digest   string
+	Target   string // "any" or "linux_x86_64"
+	Size     int64  // of the archive
+	Files    int
+	Bytes    int64     // of all files
+	Findings []Finding // warnings
+	App      *App      // what was archived
+}
+
+// A CheckError says that an application is not built because of what is wrong
+// with it.
+type CheckError struct {
+	Findings []Finding // all of them, warnings too
+}
+
+// Error counts the findings; whoever prints it prints them too.
+func (e *CheckError) Error() string {
+	n := 0
+	for _, f := range e.Findings {
+		if f.Level == Error {
+			n++
+		}
+	}
+	if n == 1 {
+		return "1 finding forbids to build"
+	}
+	return fmt.Sprintf("%d findings forbid to build", n)
+}
+
+// A UsageError says that the caller asked for what there is not.
+type UsageError struct {
+	Msg string
+}
+
+// Error gives the sentence.
+func (e *UsageError) Error() string { return e.Msg }
+
+// A CommandError says that the command of [build] failed.
+type CommandError struct {
+	Argv []string
+	Err  error
+}
+
+// Error names the command and its end.
+func (e *CommandError) Error() string {
+	return fmt.Sprintf("%s: [build] command %q: %v", appFile, strings.Join(e.Argv, " "), e.Err)
+}
+
+// Unwrap gives the reason.
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// Build writes the archive of an application that [Load] read: it runs the
+// command of [build], reads the directory again, demands the outputs and that
+// [Check] has no errors (else a [*CheckError]), and puts the archive at its
+// place in one step. Whatever fails, the place is what it was, and nothing
+// half is left. An archive at the place is replaced.
+func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
+	if app.Dir == "" {
+		return nil, &UsageError{app.ArchivePath + ": is an archive already"}
+	}
+	out, err := parseOutput(opts.Output)
+	if err != nil {
+		return nil, err
+	}
+	built, findings, err := prepare(ctx, app, out, opts)
+	if err != nil {
+		return nil, err
+	}
+	made, err := out.makeDir()
+	if err != nil {
+		return nil, err
+	}
+	res, err := built.write(ctx, out.place(built), opts)
+	if err != nil {
+		if made {
+			err = errors.Join(err, os.Remove(out.dir))
+		}
+		return nil, err
+	}
+	res.Findings = findings
+	return res, nil
+}
+
+// prepare gives the App to archive.
+func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*App, []Finding, error) {
+	if argv := app.Config.Build.Command; len(argv) > 0 {
+		// What app.ini says is not acted on before it was found good.
+		if all := Check(app.without(out)); HasErrors(all) {
+			return nil, nil, &CheckError{all}
+		}
+		if opts.Run == nil {
+			return nil, nil, &UsageError{appFile + ": [build] command: there is nothing to run it"}
+		}
+		if err := opts.Run(ctx, slices.Clone(argv), app.Dir); err != nil {
+			return nil, nil, &CommandError{argv, err}
+		}
+		var err error
+		if app, err = Load(app.Dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	app = app.without(out)
+	app.built = true
+	all := Check(app)
+	if HasErrors(all) {
+		return nil, nil, &CheckError{all}
+	}
+	return app, all, nil
+}
+
+// without gives a copy of a in which a file at the place of the output is left
+// out.
+func (a *App) without(out *output) *App {
+	b := *a
+	b.Entries, b.LeftOut = slices.Clone(a.Entries), slices.Clone(a.LeftOut)
+	rel, err := filepath.Rel(a.Dir, out.place(a))
+	if err == nil {
+		b.leaveOut(func(e *Entry) bool { return e.Path == filepath.ToSlash(rel) })
+	}
+	return &b
+}
+
+// write archives a at path.
+func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Result, error) {
+	f, err := opts.fs.Create(path, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	w := &countingWriter{f: f}
+	if err := a.Archive(ctx, w, ArchiveOptions{Tool: opts.Tool, Progress: opts.Progress}); err != nil {
+		return nil, errors.Join(err, f.Abort())
+	}
+	if err := f.Commit(); err != nil {
+		return nil, err
+	}
+	res := &Result{Path: path, Digest: a.Digest(), Target: a.Target(), Size: w.n, Bytes: a.size(), App: a}
+	for i := range a.Entries {
+		if a.Entries[i].Type == File {
+			res.Files++
+		}
+	}
+	return res, nil
+}
+
+// A countingWriter knows how many bytes were written.
+type countingWriter struct {
+	f *atomicfile.File
+	n int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+// An output is where the archive goes.
+type output struct {
+	dir  string // absolute
+	name string // "" for the archive's own
+	make bool   // the directory, where it does not exist
+}
+
+// parseOutput decides what -o means.
+func parseOutput(o string) (*output, error) {
+	asDir := o == "" || strings.HasSuffix(o, "/") || strings.HasSuffix(o, string(filepath.Separator))
+	abs, err := filepath.Abs(o)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(abs)
+	switch {
+	case err == nil && info.IsDir():
+		return &output{dir: abs}, nil
+	case err == nil && asDir:
+		return nil, &UsageError{fmt.Sprintf("%s: is no directory", o)}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case asDir:
+		return &output{dir: abs, make: true}, nil
+	case !strings.HasSuffix(abs, archiveSuffix) || filepath.Base(abs) == archiveSuffix:
+		return nil, &UsageError{fmt.Sprintf("%s: an archive is called NAME%s (a directory ends in a slash)", o, archiveSuffix)}
+	}
+	return &output{dir: filepath.Dir(abs), name: filepath.Base(abs)}, nil
+}
+
+func (o *output) place(a *App) string {
+	if o.name != "" {
+		return filepath.Join(o.dir, o.name)
+	}
+	return filepath.Join(o.dir, a.ArchiveName())
+}
+
+// makeDir makes the directory that was asked for with a slash.
+func (o *output) makeDir() (made bool, err error) {
+	if !o.make {
+		return false, nil
+	}
+	err = os.Mkdir(o.dir, 0o777)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

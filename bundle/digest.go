@@ -1,0 +1,112 @@
+package bundle
+
+import (
+	"encoding/hex"
+	"path"
+	"regexp"
+	"strings"
+
+	"appbundle/schema"
+)
+
+// compressor is what an archive is compressed with, for its manifest: other
+// releases may write other bytes of the same content.
+const compressor = "github.com/klauspost/compress/zstd v1.20.4, level 3"
+
+// Digest gives the identity of the application: the digest of STANDARD.md over
+// its entries. Owner, times, the modes of the host and the compressor never
+// change it.
+func (a *App) Digest() string { return schema.TreeDigest(a.manifestEntries()) }
+
+// Manifest says what is in the application. tool is the name and version of
+// the program that writes it.
+func (a *App) Manifest(tool string) *schema.Manifest {
+	entries := a.manifestEntries()
+	return &schema.Manifest{
+		Format:     schema.ManifestFormat,
+		Digest:     schema.TreeDigest(entries),
+		Name:       a.Name,
+		Version:    a.Version,
+		Interface:  a.Entrypoint.Interface,
+		Target:     a.Target(),
+		Tool:       tool,
+		Compressor: compressor,
+		Entries:    entries,
+	}
+}
+
+func (a *App) manifestEntries() []schema.ManifestEntry {
+	entries := make([]schema.ManifestEntry, 0, len(a.Entries))
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		m := schema.ManifestEntry{Path: e.Path, Type: string(e.Type), Link: e.Link}
+		if e.Type == File {
+			m.X, m.Size, m.SHA256 = e.X, e.Size, hex.EncodeToString(e.Sum[:])
+		}
+		entries = append(entries, m)
+	}
+	return entries
+}
+
+// Target says where the application can run: "any", or "linux_x86_64" and its
+// kind when it has native code.
+func (a *App) Target() string {
+	if e := a.resolve(a.Entrypoint.Path); a.Entrypoint.Path != "" && e != nil && e.Machine != "" {
+		return "linux_" + e.Machine
+	}
+	for i := range a.Entries {
+		if m := a.Entries[i].Machine; m != "" {
+			return "linux_" + m
+		}
+	}
+	return "any"
+}
+
+// ArchiveName is the name of the application's archive.
+func (a *App) ArchiveName() string {
+	return a.Name + "-" + a.Version + "-" + a.Target() + archiveSuffix
+}
+
+var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|linux_[a-z0-9_]+)\.tar\.zst$`)
+
+// isOwnArchive reports whether p has the name of an archive of the
+// application, of any version. One that was built into the directory does not
+// enter the next.
+func isOwnArchive(name, p string) bool {
+	tail, ok := strings.CutPrefix(path.Base(p), name)
+	return ok && archiveTail.MatchString(tail)
+}
+
+// leaveOutArchives takes the application's own archives out of its entries,
+// with the directories that hold nothing else.
+func (a *App) leaveOutArchives() {
+	a.leaveOut(func(e *Entry) bool { return e.Type == File && isOwnArchive(a.Name, e.Path) })
+}
+
+// leaveOut takes entries out, and then every directory that is empty by that.
+func (a *App) leaveOut(out func(*Entry) bool) {
+	drop := map[string]bool{}
+	inside := map[string]int{} // entries of a directory that stay
+	for i := len(a.Entries) - 1; i >= 0; i-- {
+		e := &a.Entries[i] // what is below a directory comes before it
+		emptied := e.Type == Dir && inside[e.Path] == 0 && drop[e.Path+"/"]
+		if out(e) || emptied {
+			drop[e.Path], drop[parent(e.Path)+"/"] = true, true
+			continue
+		}
+		inside[parent(e.Path)]++
+	}
+	if len(drop) == 0 {
+		return
+	}
+	kept := make([]Entry, 0, len(a.Entries))
+	for i := range a.Entries {
+		if p := a.Entries[i].Path; drop[p] {
+			a.LeftOut = append(a.LeftOut, p)
+		} else {
+			kept = append(kept, a.Entries[i])
+		}
+	}
+	a.Entries = kept
+	a.index()
+}

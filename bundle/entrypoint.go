@@ -1,0 +1,93 @@
+package bundle
+
+import (
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"appbundle/schema"
+)
+
+// entrypoints are the names that the standard knows, the older ones last.
+var entrypoints = []string{"bin/app", "bin/app.py", "bin/wsgiapp", "bin/wsgiapp.py"}
+
+// An Entrypoint is the file by which the application is started.
+type Entrypoint struct {
+	Path      string   // "" where there is not exactly one
+	Found     []string // every file that has the name of one
+	Interface schema.Interface
+	How       string   // why it is that interface, for a reader
+	Shebang   []string // interpreter and argument, nil without a first line for the kernel
+	Binding   Binding  // of a Python script
+}
+
+// findEntrypoint looks for the entrypoint and decides its interface: the one
+// that app.ini states, else by the rule of the standard, from the text alone.
+func (a *App) findEntrypoint(files map[string][]byte) Entrypoint {
+	var ep Entrypoint
+	for _, name := range entrypoints {
+		if e := a.Entry(name); e != nil && e.Type != Dir {
+			ep.Found = append(ep.Found, name)
+		}
+	}
+	stated := a.Config.App.Interface
+	ep.Interface, ep.How = stated, "app.ini says so"
+	if len(ep.Found) != 1 {
+		return ep
+	}
+	ep.Path = ep.Found[0]
+	e := a.resolve(ep.Path)
+	if e == nil || e.Type != File {
+		return ep
+	}
+	ep.Shebang = shebangWords(e.FirstLine)
+	src := string(files[ep.Path])
+	if !e.ELF && utf8.ValidString(src) {
+		ep.Binding = bindApplication(src)
+	}
+	if stated == "" {
+		ep.Interface, ep.How = decideInterface(ep, e)
+	}
+	return ep
+}
+
+// decideInterface is the rule of the standard for an entrypoint of which
+// app.ini says nothing.
+func decideInterface(ep Entrypoint, e *Entry) (schema.Interface, string) {
+	script := path.Ext(ep.Path) == ".py" || isPython(ep.Shebang) || len(ep.Shebang) == 0 && ep.Binding.Bound
+	switch {
+	case !script:
+		return schema.Exec, "it is an executable"
+	case ep.Binding.Async:
+		return schema.ASGI, "it is a Python script that binds an ASGI application"
+	}
+	return schema.WSGI, "it is a Python script"
+}
+
+// isPython reports whether the interpreter is python, python3, python3.11, …
+// by any path, or by env.
+func isPython(words []string) bool {
+	for _, w := range words {
+		name := path.Base(w)
+		if name == "env" || name == "-S" {
+			continue
+		}
+		rest, ok := strings.CutPrefix(name, "python")
+		return ok && strings.Trim(rest, "0123456789.") == ""
+	}
+	return false
+}
+
+// interpreter is the interpreter that a script names by a path, "" for none.
+func (ep *Entrypoint) interpreter() string {
+	if isPython(ep.Shebang) && strings.HasPrefix(path.Base(ep.Shebang[0]), "python") {
+		return ep.Shebang[0]
+	}
+	return ""
+}
+
+// shebangWords splits a first line as a reader understands it; the kernel
+// takes all after the interpreter for one argument.
+func shebangWords(line string) []string {
+	return strings.Fields(strings.TrimPrefix(line, "#!"))
+}

@@ -1,0 +1,3 @@
+package bundle
+
+func (a *App) isExternal(string) bool { return false }

@@ -1,0 +1,163 @@
+package bundle
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// bufSize is the size of a reading buffer; there is one a worker.
+const bufSize = 256 << 10
+
+// hashFiles reads every file once with one worker a processor, and fills in
+// what its content says. keep tells which contents are wanted whole.
+func (a *App) hashFiles(keep func(*Entry) bool) (map[string][]byte, error) {
+	var (
+		next  atomic.Int64
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first error
+		kept  = map[string][]byte{}
+	)
+	for range min(runtime.GOMAXPROCS(0), len(a.Entries)) {
+		wg.Go(func() {
+			r := newFileReader(a.seed)
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(a.Entries) {
+					return
+				}
+				e := &a.Entries[i]
+				if e.Type != File {
+					continue
+				}
+				data, err := r.read(a.Dir, e, keep(e))
+				mu.Lock()
+				if data != nil {
+					kept[e.Path] = data
+				}
+				if err != nil && first == nil {
+					first = err
+				}
+				stop := first != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return kept, first
+}
+
+// A fileReader reads one file after the other with the same buffers.
+type fileReader struct {
+	buf   []byte
+	sum   hash.Hash
+	check maphash.Hash
+}
+
+func newFileReader(seed maphash.Seed) *fileReader {
+	r := &fileReader{buf: make([]byte, bufSize), sum: sha256.New()}
+	r.check.SetSeed(seed)
+	return r
+}
+
+// read reads the file of e, whose size must be the one that the walk saw, and
+// returns its content when it is wanted.
+func (r *fileReader) read(dir string, e *Entry, keep bool) ([]byte, error) {
+	f, before, err := openEntry(dir, e)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var data []byte
+	if keep {
+		data = make([]byte, 0, e.Size)
+	}
+	if err := r.content(f, e, &data); err != nil {
+		return nil, err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !after.ModTime().Equal(before.ModTime()) || after.Size() != e.Size {
+		return nil, fmt.Errorf("%s: %w", e.Path, ErrChanged)
+	}
+	return data, nil
+}
+
+// content fills in the digests and the facts of e from its stream, and fails
+// when that has not e.Size bytes. *data is appended to unless it is nil.
+func (r *fileReader) content(f io.Reader, e *Entry, data *[]byte) error {
+	r.sum.Reset()
+	r.check.Reset()
+	var size int64
+	for {
+		n, err := readFull(f, r.buf)
+		if size == 0 {
+			e.setFacts(r.buf[:min(n, headSize)])
+		}
+		size += int64(n)
+		r.sum.Write(r.buf[:n])
+		r.check.Write(r.buf[:n])
+		if *data != nil {
+			*data = append(*data, r.buf[:n]...)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
+	}
+	if size != e.Size {
+		return fmt.Errorf("%s: %w", e.Path, ErrChanged)
+	}
+	r.sum.Sum(e.Sum[:0])
+	e.check = r.check.Sum64()
+	return nil
+}
+
+// readFull fills buf; io.EOF comes with the last, shorter piece.
+func readFull(f io.Reader, buf []byte) (int, error) {
+	n, err := io.ReadFull(f, buf)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// openEntry opens the file that the walk saw: not what a link in its place
+// points to, and without waiting for the other end of a pipe in its place.
+func openEntry(dir string, e *Entry) (*os.File, fs.FileInfo, error) {
+	name := filepath.Join(dir, filepath.FromSlash(e.Path))
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
+		return nil, nil, fmt.Errorf("%s: %w", e.Path, ErrChanged)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() != e.Size || info.Mode()&0o100 != 0 != e.X) {
+		err = fmt.Errorf("%s: %w", e.Path, ErrChanged)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}

@@ -1,0 +1,112 @@
+package bundle
+
+import (
+	"fmt"
+
+	"appbundle/schema"
+)
+
+// A Level says what a finding means for a deployment.
+type Level string
+
+// The levels.
+const (
+	Error   Level = "error"   // the application is not built
+	Warning Level = "warning" // it is built; somebody will be surprised
+)
+
+// A Rule is one numbered requirement of docs/STANDARD.md. IDs are never reused.
+type Rule struct {
+	ID    string // "AB" and three digits; also the anchor in the standard
+	Level Level
+	Title string               // what a conforming app does, in the present tense
+	Fix   string               // what to do in general; a finding says it for its place
+	Why   string               // the deployment that it would have broken
+	Check func(*App) []Finding `json:"-"` // pure: reads the App, never the disk
+}
+
+// A Finding is one place where an application does not do what a rule says.
+type Finding struct {
+	Rule  string `json:"rule"`
+	Level Level  `json:"level"`
+	schema.Pos
+	Message string `json:"message"`
+	Fix     string `json:"fix,omitempty"` // the remedy, in the imperative
+}
+
+// String gives "FILE[:LINE[:COL]]: ABnnn message; remedy".
+func (f Finding) String() string {
+	s := fmt.Sprintf("%s: %s %s", f.Pos, f.Rule, f.Message)
+	if f.Fix != "" {
+		s += "; " + f.Fix
+	}
+	return s
+}
+
+// rules are in report order. A new rule is a line here, its function, its
+// section in docs/STANDARD.md and its case in testdata/check.
+var rules = []Rule{
+	{"AB001", Error, "there is a dependencies.txt", "make it, empty where there is nothing to install", "the host installed what the developer's machine happened to have", checkDependenciesFile},
+	{"AB002", Error, "there is an external-dependencies.txt", "make it, empty where the system need provide nothing", "the app was up, and its first upload failed because libmagic was not on the host", checkExternalFile},
+	{"AB003", Error, "there is one entrypoint, and an executable one has its x bit", "keep one of bin/app, bin/app.py, bin/wsgiapp, bin/wsgiapp.py; chmod +x", "two entrypoints: the supervisor ran one, the web server's configuration the other", checkEntrypoint},
+	{"AB004", Error, "dependencies.txt is a requirements file that can be installed anywhere", "write NAME and versions, one a line", "a local path in the file was there on the laptop only", checkDependencies},
+	{"AB005", Error, "external-dependencies.txt has one system dependency a line", "write NAME, a version and a marker, or a dep: identifier", "a line that no tool could read was a package that nobody installed", checkExternal},
+	{"AB006", Error, "app.ini has only keys that do something, with values that can be read", "correct the key or the value", "numproceses = 8 was ignored, and one process met the load of eight", checkAppINI},
+	{"AB007", Error, "a Python entrypoint binds application at module level", "bind application, or state interface = exec in app.ini", "the server started, and answered every request with an import error", checkBinding},
+	{"AB008", Error, "a server for a Python entrypoint is among the dependencies", "add its line to dependencies.txt", "the app was installed everywhere and served nowhere", checkServer},
+	{"AB009", Error, "every link stays inside the directory", "replace the link by what it points to", "a link to /home/anna/data was a dangling one on the host, or somebody else's data", checkLinks},
+	{"AB010", Error, "every name is one name on every system", "rename it", "Readme and README were one file after a Mac had unpacked them", checkNames},
+	{"AB011", Error, "there are only plain files, directories and links, without special bits", "remove it, or the bit", "a setuid file came out of an archive that root had unpacked", checkTypes},
+	{"AB012", Warning, "every file can be read by others", "chmod o+r", "a file that only its owner could read was readable by every user of the host", checkReadable},
+	{"AB013", Error, "no secret is in the tree", "move it out, and give it to the host by another way", "the private key was in every archive, in the cache of every host and in the backup", checkSecrets},
+	{"AB014", Warning, "app.ini states a version", "write version under [app]", "two archives were called shop-0.0.0, and the older one was deployed", checkVersion},
+	{"AB015", Error, "included requirement files are inside the directory", "move them in", "the archive lacked ../common/requirements.txt", checkIncludes},
+	{"AB016", Error, "a dependency is named once", "keep one line", "one of the two lines was updated, the other was installed", checkDuplicates},
+	{"AB017", Error, "every watcher's command is in the bundle or in external-dependencies.txt", "put the command in the directory, or name what brings it", "the worker's command was on the developer's PATH only", checkWatcherCommand},
+	{"AB018", Error, "what [build] outputs names is in a built tree", "run appbundle build, or correct the glob", "the archive had been made before the front end was built", checkOutputs},
+}
+
+// Rules lists the rules of the standard in report order.
+func Rules() []Rule { return append([]Rule(nil), rules...) }
+
+// Check says where the application is not what the standard asks for, in the
+// order of the rules and, within a rule, of the files. It reads nothing but
+// app. No findings mean that the application conforms.
+func Check(app *App) []Finding {
+	var all []Finding
+	for _, r := range rules {
+		for _, f := range r.Check(app) {
+			f.Rule, f.Level = r.ID, r.Level
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// HasErrors reports whether one of the findings is more than a warning.
+func HasErrors(findings []Finding) bool {
+	for _, f := range findings {
+		if f.Level == Error {
+			return true
+		}
+	}
+	return false
+}
+
+// find makes the finding of one file.
+func find(file, fix, format string, args ...any) Finding {
+	return findAt(schema.Pos{File: file}, fix, format, args...)
+}
+
+func findAt(pos schema.Pos, fix, format string, args ...any) Finding {
+	return Finding{Pos: pos, Message: fmt.Sprintf(format, args...), Fix: fix}
+}
+
+// findings makes findings of what a decoder reported.
+func findings(problems schema.Problems) []Finding {
+	var all []Finding
+	for _, p := range problems {
+		all = append(all, Finding{Pos: p.Pos, Message: p.Msg, Fix: p.Fix})
+	}
+	return all
+}

@@ -1,0 +1,286 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"appbundle/internal/atomicfile"
+	"appbundle/internal/safearchive"
+	"appbundle/schema"
+)
+
+// Limits bound what an archive may cost; the zero value has the defaults.
+type Limits = safearchive.Limits
+
+// A RefusedError says why an archive is refused: it is an answer about the
+// archive, as opposed to an error of the disk.
+type RefusedError = safearchive.RefusedError
+
+// A VerifyReport is what [Verify] found out about a good archive.
+type VerifyReport struct {
+	Archive  string
+	Manifest *schema.Manifest
+	Digest   string // computed, and equal to the manifest's
+	Files    int
+	Bytes    int64 // of all files
+}
+
+// Verify reads an archive from front to back, and compares every entry with
+// the manifest that must come first. The error is a [*RefusedError] when the
+// archive is not exactly what its manifest says, or is not to be unpacked.
+func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := safearchive.NewReader(ctx, archive, f, Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	m, err := readManifest(archive, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.readAll(r); err != nil {
+		return nil, err
+	}
+	if err := m.finish(); err != nil {
+		return nil, err
+	}
+	return m.report(), nil
+}
+
+// A noManifestError is the refusal of an archive that others made.
+type noManifestError struct{ refused RefusedError }
+
+func (e *noManifestError) Error() string { return e.refused.Error() }
+
+func (e *noManifestError) Unwrap() error { return &e.refused }
+
+// Hint says how to unpack it all the same.
+func (e *noManifestError) Hint() string {
+	return "unpack it with --no-manifest if you trust who made it"
+}
+
+func errNoManifest(archive string) error {
+	return &noManifestError{RefusedError{Archive: archive,
+		Reason: "the first entry is not " + manifestPath + ": no archive of appbundle"}}
+}
+
+// A matcher compares the entries of an archive with its manifest.
+type matcher struct {
+	archive  string
+	manifest *schema.Manifest
+	data     []byte // the manifest as it is in the archive
+	index    map[string]int
+	seen     []bool
+	left     int
+}
+
+// readManifest reads the first entry.
+func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
+	e, err := r.Next()
+	if errors.Is(err, io.EOF) || err == nil && (e.Path != manifestPath || e.Type != safearchive.File || e.Hard != "") {
+		return nil, errNoManifest(archive)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.Size > schema.MaxManifest {
+		return nil, &RefusedError{Archive: archive, Entry: e.Path, Reason: fmt.Sprintf("has %d bytes, more than %d", e.Size, schema.MaxManifest)}
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	m, problems := schema.ParseManifest(manifestPath, data)
+	if len(problems) > 0 {
+		return nil, &RefusedError{Archive: archive, Reason: problems[0].Error()}
+	}
+	x := &matcher{archive: archive, manifest: m, data: data, left: len(m.Entries),
+		index: make(map[string]int, len(m.Entries)), seen: make([]bool, len(m.Entries))}
+	for i := range m.Entries {
+		x.index[m.Entries[i].Path] = i
+	}
+	return x, nil
+}
+
+// readAll reads every entry and compares it.
+func (x *matcher) readAll(r *safearchive.Reader) error {
+	h := sha256.New()
+	buf := make([]byte, bufSize)
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var sum [sha256.Size]byte
+		if e.Type == safearchive.File {
+			h.Reset()
+			if _, err := io.CopyBuffer(h, onlyReader{r}, buf); err != nil {
+				return err
+			}
+			h.Sum(sum[:0])
+		}
+		if err := x.entry(e, sum); err != nil {
+			return err
+		}
+	}
+}
+
+// onlyReader keeps io.CopyBuffer to its buffer.
+type onlyReader struct{ io.Reader }
+
+// entry compares one entry, of which all content was read. It is the one check
+// that Verify and Unpack share.
+func (x *matcher) entry(e safearchive.Entry, sum [sha256.Size]byte) error {
+	i, ok := x.index[e.Path]
+	if !ok {
+		return x.refuse(e.Path, "is not in the manifest")
+	}
+	want := x.manifest.Entries[i]
+	got := schema.ManifestEntry{Path: e.Path, Type: string(typeOfEntry(e)), Link: e.Link}
+	if e.Type == safearchive.File {
+		got.X, got.Size, got.SHA256 = e.X, e.Size, hex.EncodeToString(sum[:])
+	}
+	switch {
+	case e.Hard != "":
+		return x.refuse(e.Path, "is a hard link, which appbundle never writes")
+	case got.Type != want.Type:
+		return x.refuse(e.Path, "is a %s, and the manifest says %s", got.Type, want.Type)
+	case got.Size != want.Size:
+		return x.refuse(e.Path, "has %d bytes, and the manifest says %d", got.Size, want.Size)
+	case got.SHA256 != want.SHA256:
+		return x.refuse(e.Path, "has other content than the manifest says")
+	case got != want:
+		return x.refuse(e.Path, "has another mode or target than the manifest says")
+	}
+	x.seen[i] = true
+	x.left--
+	return nil
+}
+
+func typeOfEntry(e safearchive.Entry) Type { return entryOf(e).Type }
+
+func (x *matcher) refuse(entry, format string, args ...any) error {
+	return &RefusedError{Archive: x.archive, Entry: entry, Reason: fmt.Sprintf(format, args...)}
+}
+
+// finish is called after the last entry.
+func (x *matcher) finish() error {
+	for i, ok := range x.seen {
+		if !ok {
+			return x.refuse(x.manifest.Entries[i].Path, "is in the manifest and not in the archive")
+		}
+	}
+	if d := schema.TreeDigest(x.manifest.Entries); d != x.manifest.Digest {
+		return x.refuse("", "the entries have the digest %s, and the manifest says %s", d, x.manifest.Digest)
+	}
+	return nil
+}
+
+func (x *matcher) report() *VerifyReport {
+	rep := &VerifyReport{Archive: x.archive, Manifest: x.manifest, Digest: x.manifest.Digest}
+	for i := range x.manifest.Entries {
+		if e := &x.manifest.Entries[i]; e.Type == schema.EntryFile {
+			rep.Files++
+			rep.Bytes += e.Size
+		}
+	}
+	return rep
+}
+
+// UnpackOptions are the settings of [Unpack].
+type UnpackOptions struct {
+	// NoManifest accepts an archive that others made: without a manifest there
+	// is nothing to compare it with. One that has a manifest is compared.
+	NoManifest bool
+	Limits     Limits
+
+	fs atomicfile.FS // for tests
+}
+
+// Unpack makes the directory dir, which must not exist, of an archive. The
+// archive is read once and written into a staging directory beside dir, which
+// gets its name after the last byte was found good. When it fails or ctx ends,
+// nothing is left.
+func Unpack(ctx context.Context, archive, dir string, opts UnpackOptions) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	staging, err := opts.fs.Staging(dir, 0o755)
+	if err != nil {
+		return err
+	}
+	err = unpackInto(ctx, archive, f, staging, opts)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, staging.Abort())
+	}
+	return staging.Commit()
+}
+
+func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomicfile.Dir, opts UnpackOptions) error {
+	r, err := safearchive.NewReader(ctx, archive, f, opts.Limits)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	m, err := readManifest(archive, r)
+	var none *noManifestError
+	if opts.NoManifest && errors.As(err, &none) {
+		return unpackForeign(ctx, archive, f, staging, opts)
+	}
+	if err != nil {
+		return err
+	}
+	if err := writeManifest(staging.Root(), m.data); err != nil {
+		return err
+	}
+	if err := safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{Observe: m.entry}); err != nil {
+		return err
+	}
+	return m.finish()
+}
+
+// unpackForeign starts again, without a manifest.
+func unpackForeign(ctx context.Context, archive string, f *os.File, staging *atomicfile.Dir, opts UnpackOptions) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	r, err := safearchive.NewReader(ctx, archive, f, opts.Limits)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{})
+}
+
+// writeManifest puts the manifest where the archive has it.
+func writeManifest(root *atomicfile.Root, data []byte) error {
+	if err := root.Mkdir(toolDir, 0o755); err != nil {
+		return err
+	}
+	f, err := root.Create(manifestPath, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return f.Close()
+}
