@@ -60,6 +60,54 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// What we refuse and the vectors read: names and tags that no index has.
+var strictFileNames = map[string]string{
+	"\u00e4-1.0-py3-none-any.whl": "a name outside ASCII",
+	"a-1.0-py3-none-any .whl":     "a blank in a tag",
+	"../a-1.0.tar.gz":             "a path in a name",
+}
+
+func TestFileNames(t *testing.T) {
+	var v struct {
+		Wheels []struct {
+			In, Name, Version string
+			OK                bool
+			Tags              any
+		} `json:"wheel_filenames"`
+		Sdists []struct {
+			In, Name, Version string
+			OK                bool
+		} `json:"sdist_filenames"`
+	}
+	load(t, "names.json", &v)
+	for _, c := range v.Wheels {
+		tags, isList := c.Tags.([]any) // a number says that there are too many
+		want := c.OK && strictFileNames[c.In] == "" && isList
+		w, err := ParseWheelName(c.In)
+		if (err == nil) != want {
+			t.Errorf("ParseWheelName(%q): %v, want ok %v", c.In, err, want)
+			continue
+		}
+		if err == nil && (w.Name != c.Name || w.Version.String() != c.Version || len(w.Tags) != len(tags)) {
+			t.Errorf("ParseWheelName(%q) = %v, want %v", c.In, w, c)
+		}
+		for i, tag := range w.Tags {
+			if !slices.Contains(tags, any(tag)) {
+				t.Errorf("ParseWheelName(%q): tag %d is %q, want %q", c.In, i, tag, tags)
+			}
+		}
+	}
+	for _, c := range v.Sdists {
+		name, version, err := ParseSdistName(c.In)
+		want := c.OK && strictFileNames[c.In] == ""
+		if (err == nil) != want {
+			t.Errorf("ParseSdistName(%q): %v, want ok %v", c.In, err, want)
+		} else if want && (name != c.Name || version.String() != c.Version) {
+			t.Errorf("ParseSdistName(%q) = %q, %v, want %q, %q", c.In, name, version, c.Name, c.Version)
+		}
+	}
+}
+
 func TestRequirements(t *testing.T) {
 	var v vectors
 	load(t, "pep508.json", &v)
