@@ -14,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 )
 
@@ -30,7 +31,11 @@ func execute(ctx context.Context, args []string, out *printer) error {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !g.started {
-		return &usageError{err: err, command: cmd.CommandPath()}
+		err = &usageError{err: err}
+	}
+	var usage *usageError
+	if errors.As(err, &usage) && usage.hint == "" {
+		usage.hint = cmd.CommandPath() + " --help"
 	}
 	return err
 }

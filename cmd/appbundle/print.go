@@ -6,6 +6,7 @@ package main
 //     JSON. It is the same on a terminal and in a pipe, but for colour.
 //   - Standard error carries remarks on the answer: a summary, progress, what
 //     the build command of an app prints. --quiet leaves out the first two.
+//   - A warning is a line of a command that carries on; --quiet keeps it.
 //   - A failure is one "appbundle: …" on standard error, and perhaps one
 //     "hint: …" that names what to type next. Never both an answer of "no"
 //     on standard output and a failure that repeats it.
@@ -58,7 +59,7 @@ func newPrinter(stdout, stderr *os.File, env func(string) string) *printer {
 }
 
 // An answerWriter remembers the first write that did not succeed, so that no
-// caller has to look.
+// caller has to look. One goroutine writes the answer.
 type answerWriter struct {
 	w   io.Writer
 	err error
@@ -72,7 +73,7 @@ func (a *answerWriter) Write(b []byte) (int, error) {
 	if err != nil {
 		a.err = &outputError{err}
 	}
-	return n, err
+	return n, a.err
 }
 
 // An outputError says that the answer did not arrive.
@@ -110,6 +111,11 @@ func (p *printer) remark(format string, args ...any) {
 	}
 }
 
+// warn writes a line that --quiet does not silence and that ends nothing.
+func (p *printer) warn(format string, args ...any) {
+	fmt.Fprintf(p.remarks, format+"\n", args...)
+}
+
 // A color is the parameter of an SGR control sequence.
 type color string
 
@@ -135,7 +141,7 @@ func paint(on bool, c color, s string) string {
 // exit ends the process: with a failure on standard error when err is one, and
 // with the status that it has.
 func (p *printer) exit(err error) {
-	if err == nil {
+	if p.answer.err != nil && (err == nil || errors.Is(err, errNo)) {
 		err = p.answer.err
 	}
 	p.failure(err)

@@ -14,27 +14,34 @@ type globals struct {
 	stateDir string // see stateDirectory
 	env      func(string) string
 
-	started bool // a command's body has been reached
+	from    string // the working directory before --chdir; "." without it
+	started bool   // a command's body has been reached
+}
+
+// enter is the first that a command's body does.
+func (g *globals) enter() (err error) {
+	g.started, g.from = true, "."
+	if g.chdir == "" {
+		return nil
+	}
+	if g.from, err = os.Getwd(); err != nil {
+		return err
+	}
+	return os.Chdir(g.chdir)
 }
 
 // newRootCmd puts the commands together: here, and nowhere else.
 func newRootCmd(g *globals, out *printer) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "appbundle",
-		Short:         "check, archive and run application bundles",
-		Long:          rootLong,
-		Version:       version,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          knownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			g.started = true
-			if g.chdir == "" {
-				return nil
-			}
-			return os.Chdir(g.chdir)
-		},
+		Use:               "appbundle",
+		Short:             "check, archive and run application bundles",
+		Long:              rootLong,
+		Version:           version,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              knownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return g.enter() },
 	}
 	root.SetOut(out.answer)
 	root.SetErr(out.remarks)
@@ -47,6 +54,11 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	flags.BoolVar(&out.quiet, "quiet", false, "only answers and errors: no summary, no progress")
 	flags.BoolVar(&out.noColor, "no-color", false, "no colours on a terminal (also NO_COLOR)")
 	root.AddCommand(
+		newCheckCmd(out),
+		newExplainCmd(out),
+		newBuildCmd(out),
+		newVerifyCmd(out),
+		newUnpackCmd(out),
 		newVersionCmd(out),
 	)
 	return root

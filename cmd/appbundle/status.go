@@ -3,9 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
+
+	"appbundle/bundle"
+	"appbundle/schema"
 )
 
 // errNo is the answer no, of a command that has said why in its answer.
@@ -16,33 +21,42 @@ var errInterrupted = errors.New("interrupted")
 
 // A usageError is a command line that means nothing.
 type usageError struct {
-	err     error
-	command string
+	err  error
+	hint string // what to type instead; "" is the command's help
 }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
-func (e *usageError) Hint() string  { return e.command + " --help" }
+func (e *usageError) Hint() string  { return e.hint }
 
 // exitCode alone knows what an exit status means.
 func exitCode(err error) int {
-	var (
-		usage  *usageError
-		output *outputError
-	)
 	switch {
 	case err == nil:
 		return 0 // yes
-	case errors.As(err, &usage):
-		return 2
+	case is[*usageError](err), is[*bundle.UsageError](err):
+		return 2 // that means nothing
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return 130
-	case errors.As(err, &output):
-		return 3 // could not say
-	case errors.Is(err, errNo):
+	case is[*outputError](err):
+		return 3 // the answer is not told
+	case errors.Is(err, errNo),
+		is[*bundle.CheckError](err),
+		is[*bundle.RefusedError](err),
+		is[*bundle.ServerError](err),
+		is[*bundle.EnvironmentError](err),
+		is[*exec.ExitError](err), // the app's own build command said no
+		is[schema.Problems](err), is[*schema.Problem](err),
+		errors.Is(err, fs.ErrExist): // what must not be there
 		return 1 // no
 	}
 	return 3 // could not look, could not do
+}
+
+// is reports whether err is, or wraps, a T.
+func is[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
 }
 
 // interruptible runs body with a context that the first INT, TERM or HUP ends,

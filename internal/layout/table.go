@@ -91,6 +91,7 @@ var modules = []Module{
 	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
 	{"golang.org/x/term", []string{"cmd/appbundle"}, "0007-x-term.md"},
 	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
+	{"golang.org/x/tools/txtar", nil, "0008-testscript.md"},
 }
 
 // Markdown prints the table for docs/ARCHITECTURE.md.

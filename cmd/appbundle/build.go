@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"appbundle/bundle"
+)
+
+func newBuildCmd(out *printer) *cobra.Command {
+	var opts bundle.BuildOptions
+	cmd := &cobra.Command{
+		Use:   "build [DIR]",
+		Short: "write a reproducible archive of an app directory",
+		Long: `Build runs the command that [build] of app.ini names, checks the directory, and
+writes an archive of it: NAME-VERSION-TARGET.tar.zst. The same content gives
+the same bytes. It prints the digest of the content and the archive's path.
+
+Nothing is written when the check has an error, and nothing half is left
+when the build fails or is interrupted.`,
+		Args: takes(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return interruptible(cmd.Context(), func(ctx context.Context) error {
+				return runBuild(ctx, out, dirArg(args), opts)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&opts.Output, "output", "o", "",
+		"write to `PATH`: a file, or a directory when it exists as one or ends in a slash")
+	return cmd
+}
+
+func runBuild(ctx context.Context, out *printer, dir string, opts bundle.BuildOptions) error {
+	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
+	if err != nil {
+		return err
+	}
+	bar := out.progress("build")
+	opts.Tool = "appbundle " + version
+	opts.Progress = bar.update
+	opts.Run = func(ctx context.Context, argv []string, dir string) error {
+		return runCommand(ctx, out, argv, dir)
+	}
+	res, err := bundle.Build(ctx, app, opts)
+	bar.end()
+	var findings *bundle.CheckError
+	if errors.As(err, &findings) {
+		return report(out, app, findings.Findings, "text", false)
+	}
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(opts.Output) {
+		res.Path = relative(res.Path)
+	}
+	out.print("%s  %s\n", res.Digest, res.Path)
+	if n := len(res.Findings); n > 0 {
+		out.remark("%s; see appbundle check", count(n, "warning"))
+	}
+	out.remark("%s %s for %s: %s, %s, %s in the archive", res.App.Name, res.App.Version, res.Target,
+		count(res.Files, "file"), size(res.Bytes), size(res.Size))
+	return nil
+}
+
+// relative is path as seen from the working directory, as the user called it.
+func relative(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(here, path)
+	if err != nil {
+		return path
+	}
+	return rel
+}
