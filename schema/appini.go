@@ -17,6 +17,9 @@ func ParseAppINI(file string, data []byte) (*Config, Problems) {
 	ini, problems := ParseINI(file, data, Dialect{})
 	d := decoder{cfg: &Config{Supervisor: SupervisorSection{Umask: -1}}, problems: problems}
 	for i := range ini.Sections {
+		if d.full(ini.Sections[i].Pos) {
+			return d.cfg, d.problems.inOrder()
+		}
 		d.appSection(&ini.Sections[i])
 	}
 	d.applyEnv()
@@ -30,6 +33,27 @@ type decoder struct {
 	problems Problems
 	circus   bool
 	findings []*Problem // circus.ini: what Circus would do and we do not
+
+	varCount, globCount int // in all sections of [env]
+}
+
+// maxItems is how many watchers, sockets, sections of [env:GLOB] and globs a
+// file has at most; maxVars how many variables.
+const (
+	maxItems = 1000
+	maxVars  = 10_000
+)
+
+// full reports whether to give up: what comes would only cost time.
+func (d *decoder) full(pos Pos) bool {
+	if len(d.problems) >= MaxProblems {
+		return true
+	}
+	if max(len(d.cfg.Watchers), len(d.cfg.Sockets), len(d.cfg.Env), d.globCount) > maxItems || d.varCount > maxVars {
+		d.problems.Add(pos, "", "the file has too many sections or variables")
+		return true
+	}
+	return false
 }
 
 func (d *decoder) appSection(s *INISection) {
@@ -86,6 +110,9 @@ func (d *decoder) unknownSection(s *INISection) {
 func (d *decoder) keys(s *INISection, kind string, t *target) {
 	for i := range s.Keys {
 		k := &s.Keys[i]
+		if len(d.problems) >= MaxProblems {
+			return
+		}
 		spec := findKey(kind, k.Name)
 		if spec == nil {
 			d.unknownKey(s, kind, k)
@@ -165,12 +192,14 @@ func (d *decoder) env(s *INISection, globs []string) {
 	sec := EnvSection{Pos: s.Pos, Globs: globs}
 	for i := range s.Keys {
 		k := &s.Keys[i]
-		if !isEnvName(k.Name) {
+		if !isEnvName(k.Name) && !d.circus {
 			d.problems.Add(k.Pos, "use letters, digits and _", "[%s]: %s is no name of a variable", s.Name, quote(k.Name))
 			continue
 		}
 		sec.Vars = append(sec.Vars, EnvVar{Pos: k.PosAt(0), Name: k.Name, Value: k.Value})
 	}
+	d.varCount += len(s.Keys)
+	d.globCount += len(globs)
 	d.cfg.Env = append(d.cfg.Env, sec)
 }
 
@@ -264,12 +293,16 @@ func (d *decoder) checkReferences() {
 }
 
 func (d *decoder) checkSocket(w *Watcher, key, name string, names []string) {
-	if slices.Contains(names, name) {
+	if slices.Contains(names, name) || len(d.problems) >= MaxProblems {
 		return
 	}
 	fix := fmt.Sprintf("write [socket:%s]", name)
 	if near := closest(name, names); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
+	}
+	if d.circus && key == "cmd" {
+		d.finding(w.KeyPos(key), fix, "[watcher:%s]: %s: there is no socket %q, so the reference reaches the program", w.Name, key, name)
+		return
 	}
 	d.problems.Add(w.KeyPos(key), fix, "[watcher:%s]: %s: there is no socket %q", w.Name, key, name)
 }

@@ -83,11 +83,11 @@ func ParseManifest(file string, data []byte) (*Manifest, Problems) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&m); err != nil {
-		off := dec.InputOffset()
+		off, msg := dec.InputOffset(), strings.TrimPrefix(err.Error(), "json: ")
 		if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
-			off = bad.Offset
+			off, msg = bad.Offset, bad.Field+": "+bad.Value+" does not fit"
 		}
-		problems.Add(posOf(file, data, off), "", "%s", strings.TrimPrefix(err.Error(), "json: "))
+		problems.Add(posOf(file, data, off), "", "%s", msg)
 		return nil, problems
 	}
 	m.check(at, &problems)

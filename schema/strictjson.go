@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
-// checkJSON reports what encoding/json lets pass: names that occur twice or
-// differ only in case from one that did, text that is not UTF-8, and anything
+// checkJSON reports what encoding/json lets pass: names that occur twice or are
+// not in lower case, text that is not UTF-8, and anything
 // after the value. It gives the offset of the byte.
 func checkJSON(data []byte) (int64, error) {
 	if !utf8.Valid(data) {
@@ -23,6 +24,8 @@ func checkJSON(data []byte) (int64, error) {
 		switch {
 		case errors.Is(err, io.EOF) && len(open) == 0 && dec.InputOffset() > 0:
 			return 0, nil
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return dec.InputOffset(), errors.New("the file ends too early")
 		case err != nil:
 			return dec.InputOffset(), fmt.Errorf("the file is no JSON: %w", err)
 		}
@@ -78,8 +81,12 @@ func (o *objectNames) next(tok json.Token) error {
 		return nil
 	}
 	name, _ := tok.(string)
+	// encoding/json takes "Path" for "path".
+	if name != strings.ToLower(name) {
+		return fmt.Errorf("unknown field %s", quote(name))
+	}
 	for _, other := range o.names {
-		if bytes.EqualFold([]byte(other), []byte(name)) {
+		if other == name {
 			return fmt.Errorf("%s occurs twice in one object", quote(name))
 		}
 	}

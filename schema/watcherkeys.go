@@ -114,13 +114,18 @@ func (w *Watcher) Over(base Watcher) Watcher {
 // withVars gives env with vars set; a name occurs once.
 func withVars(env, vars []EnvVar) []EnvVar {
 	out := slices.Clone(env)
+	at := make(map[string]int, len(env)+len(vars))
+	for i, v := range out {
+		at[v.Name] = i
+	}
 	for _, v := range vars {
-		i := slices.IndexFunc(out, func(o EnvVar) bool { return o.Name == v.Name })
-		if i < 0 {
-			out = append(out, v)
-		} else {
+		i, ok := at[v.Name]
+		if ok {
 			out[i] = v
+			continue
 		}
+		at[v.Name] = len(out)
+		out = append(out, v)
 	}
 	return out
 }

@@ -1,0 +1,181 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func sampleManifest() *Manifest {
+	entries := []ManifestEntry{
+		{Path: "bin", Type: EntryDir},
+		{Path: "bin/<app> & \u2028\x7f", Type: EntryFile, X: true, Size: 12, SHA256: strings.Repeat("a", 64)},
+		{Path: "empty", Type: EntryFile, SHA256: strings.Repeat("b", 64)},
+		{Path: "link", Type: EntryLink, Link: "bin/\"q\"\\\t\x01é"},
+	}
+	return &Manifest{
+		Format: ManifestFormat, Digest: TreeDigest(entries), Name: "shop", Version: "1.0.0", Interface: WSGI,
+		Target: "cp311-linux_x86_64", Tool: "appbundle 0.1.0", Compressor: "zstd", Entries: entries,
+	}
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	for _, m := range []*Manifest{sampleManifest(), {
+		Format: 1, Digest: TreeDigest(nil), Name: "a", Version: "1", Interface: Exec, Target: "any", Entries: []ManifestEntry{},
+	}} {
+		data, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ps := ParseManifest("m.json", data)
+		if err := ps.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, m) {
+			t.Errorf("%s\nreads as %+v, want %+v", data, got, m)
+		}
+		again, err := got.Encode()
+		if err != nil || !bytes.Equal(again, data) {
+			t.Errorf("encodes as\n%s (%v), want\n%s", again, err, data)
+		}
+	}
+}
+
+func TestDigestLines(t *testing.T) {
+	want := []string{
+		`d "bin"`,
+		`f x ` + strings.Repeat("a", 64) + ` 12 "bin/<app> & ` + "\u2028\x7f" + `"`,
+		`f - ` + strings.Repeat("b", 64) + ` 0 "empty"`,
+		`l "link" "bin/\"q\"\\\t\u0001é"`,
+	}
+	m := sampleManifest()
+	for i, e := range m.Entries {
+		if got := DigestLine(e); got != want[i] {
+			t.Errorf("DigestLine = %s, want %s", got, want[i])
+		}
+	}
+	// As hashlib and json.dumps(path, ensure_ascii=False) of Python compute it.
+	if want := "ab1:2dcfe4fa46c670193bc42bbecc6801023728720bab9884b64d07cfc53e50e26c"; m.Digest != want {
+		t.Errorf("TreeDigest = %s, want %s", m.Digest, want)
+	}
+	if got, want := TreeDigest(nil), "ab1:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; got != want {
+		t.Errorf("TreeDigest(nil) = %s, want %s", got, want)
+	}
+	shuffled := slices.Clone(m.Entries)
+	slices.Reverse(shuffled)
+	if TreeDigest(shuffled) != m.Digest {
+		t.Error("the digest depends on the order of its argument")
+	}
+}
+
+func TestManifestProblems(t *testing.T) {
+	text, err := sampleManifest().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{`"format":1`, `"format":2`, "m: the manifest has the format 2, this appbundle reads 1; use a newer appbundle"},
+		{`"name":"shop"`, `"name":"shop","name":"x"`, `m:1:113: "name" occurs twice in one object`},
+		{`"name"`, `"Name"`, `m:1:99: unknown field "Name"`},
+		{`"tool"`, `"tools"`, `m:6:3: unknown field "tools"`},
+		{`"size":12`, `"size":-1`, `m: entry "bin/<app> & \u2028\x7f": size or sha256 of the file is none`},
+		{`"size":12`, `"size":1.5`, `m:3:64: entries.size: number 1.5 does not fit`},
+		{`"path":"empty"`, `"path":"c/../x"`, `m: entry "c/../x": the path is not relative and clean`},
+		{`"path":"empty"`, `"path":"bin"`, `m: entry "bin": it is not after "bin/<app> & \u2028\x7f" in bytewise order`},
+		{`"type":"dir"`, `"type":"dir","x":true`, `m: entry "bin": size, sha256 and x are for files`},
+		{`"type":"dir"`, `"type":"fifo"`, `m: entry "bin": "fifo" is no type`},
+		{`"interface":"wsgi"`, `"interface":"cgi"`, `m: "cgi" is no interface`},
+		{`"target":"cp311-`, `"target":"../`, `m: "../linux_x86_64" is no target`},
+		{`"digest":"ab1:`, `"digest":"ab2:`, `m: digest "ab2:` + sampleManifest().Digest[4:57] + `..." is not ab1: and 64 hexadecimal digits`},
+		{"\n]}\n", "\n]} x", "m:6:3: something follows the JSON object"},
+		{"\n]}\n", "\n]", "m:6:2: the file ends too early"},
+	} {
+		data := strings.Replace(string(text), c.old, c.new, 1)
+		_, ps := ParseManifest("m", []byte(data))
+		if got := ps.Error(); got != c.want {
+			t.Errorf("with %s for %s:\n got %s\nwant %s", c.new, c.old, got, c.want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                          "m:1:1: the file ends too early",
+		"[]":                        "m:1:2: the file must be one JSON object",
+		"{\"a\":\"\xff\"}":          "m:1:1: the file is not UTF-8",
+		strings.Repeat(`{"a":`, 70): "m:1:322: objects and arrays more than 64 deep",
+	} {
+		if _, ps := ParseManifest("m", []byte(in)); ps.Error() != want {
+			t.Errorf("ParseManifest(%.20q): %s, want %s", in, ps.Error(), want)
+		}
+	}
+}
+
+// The schema names exactly the fields that Go has.
+func TestJSONSchemas(t *testing.T) {
+	type object struct {
+		Properties map[string]json.RawMessage
+		Required   []string
+	}
+	read := func(text []byte) (o object) {
+		t.Helper()
+		if err := json.Unmarshal(text, &o); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	data, err := JSONSchemas.ReadFile("schemas/manifest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := read(data)
+	fieldNames := func(v any) []string {
+		var names []string
+		for f := range reflect.TypeOf(v).Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return names
+	}
+	if got, want := slices.Sorted(maps.Keys(top.Properties)), fieldNames(Manifest{}); !slices.Equal(got, want) || len(top.Required) != len(want) {
+		t.Errorf("manifest: schema has %q (required %q), Go has %q", got, top.Required, want)
+	}
+	var entries struct{ Items json.RawMessage }
+	if err := json.Unmarshal(top.Properties["entries"], &entries); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(read(entries.Items).Properties)), fieldNames(ManifestEntry{}); !slices.Equal(got, want) {
+		t.Errorf("entry: schema has %q, Go has %q", got, want)
+	}
+	if data, err = JSONSchemas.ReadFile("schemas/check.json"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(read(data).Properties)), []string{"errors", "findings", "format", "warnings"}; !slices.Equal(got, want) {
+		t.Errorf("check: schema has %q, want %q", got, want)
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	data, err := sampleManifest().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"format":2}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, ps := ParseManifest("f", data)
+		if len(ps) > 0 {
+			return
+		}
+		out, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, ps := ParseManifest("f", out)
+		if len(ps) > 0 || TreeDigest(again.Entries) != TreeDigest(m.Entries) {
+			t.Errorf("%s reads back with %v", out, ps)
+		}
+	})
+}
