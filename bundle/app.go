@@ -37,6 +37,7 @@ type App struct {
 	Config       *schema.Config       // with the defaults where there is no app.ini
 	Requirements *schema.Requirements // of dependencies.txt, nil where there is none
 
+	External []schema.External
 	// Pins are the distributions that dependencies.txt and the files it
 	// includes ask for, by normalised name, each with its version where the
 	// line demands exactly one and "" otherwise.
@@ -70,7 +71,7 @@ func Load(dir string) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.understand(kept, a.rereadFiles); err != nil {
+	if err := a.understand(nil, kept, a.rereadFiles); err != nil {
 		return nil, err
 	}
 	a.Envs = findEnvs(abs, a.Entrypoint.interpreter())
@@ -86,7 +87,7 @@ func Open(archive string) (*App, error) {
 		return nil, err
 	}
 	slices.SortFunc(a.Entries, func(x, y Entry) int { return cmp.Compare(x.Path, y.Path) })
-	return a, a.understand(kept, func(names []string) (map[string][]byte, error) {
+	return a, a.understand(nil, kept, func(names []string) (map[string][]byte, error) {
 		return a.scan(func(e *Entry) bool { return slices.Contains(names, e.Path) }, false)
 	})
 }
@@ -203,11 +204,14 @@ func (a *App) index() {
 	}
 }
 
-// understand decodes the files of the standard.
-func (a *App) understand(files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
+// understand decodes the files of the standard; cfg takes the place of app.ini
+// unless it is nil.
+func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
 	a.index()
 	a.problems = map[string]schema.Problems{}
-	a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
+	if a.Config = cfg; cfg == nil {
+		a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
+	}
 	a.Name, a.Version = a.Config.App.Name, cmp.Or(a.Config.App.Version, "0.0.0")
 	if a.Name == "" {
 		a.Name = a.defaultName()
@@ -217,7 +221,7 @@ func (a *App) understand(files map[string][]byte, read func([]string) (map[strin
 	}
 	a.Entrypoint = a.findEntrypoint(files)
 	if data, ok := files[externalFile]; ok {
-		_ = data
+		a.External, a.problems[externalFile] = schema.ParseExternal(externalFile, data)
 	}
 	return a.readDependencies(files, read)
 }

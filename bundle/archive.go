@@ -70,19 +70,20 @@ func (a *App) compress(ctx context.Context, w io.Writer, manifest []byte, r *rea
 	tw := tar.NewWriter(zw)
 	err = a.writeTar(ctx, tw, manifest, r, progress)
 	if err != nil {
-		return errors.Join(err, ignoreClose(zw))
+		discard(zw)
+		return err
 	}
 	if err := tw.Close(); err != nil {
-		return errors.Join(err, ignoreClose(zw))
+		discard(zw)
+		return err
 	}
 	return zw.Close()
 }
 
-// ignoreClose frees the compressor after a failure; its own error says nothing new.
-func ignoreClose(zw *zstd.Encoder) error {
+// discard frees the compressor after a failure.
+func discard(zw *zstd.Encoder) {
 	zw.Reset(nil)
-	_ = zw.Close()
-	return nil
+	_ = zw.Close() // it writes nothing any more
 }
 
 func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *readAhead, progress func(done, total int64)) error {

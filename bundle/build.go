@@ -110,7 +110,7 @@ func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
 	res, err := built.write(ctx, out.place(built), opts)
 	if err != nil {
 		if made {
-			err = errors.Join(err, os.Remove(out.dir))
+			err = withCleanup(err, os.Remove(out.dir))
 		}
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Resul
 	}
 	w := &countingWriter{f: f}
 	if err := a.Archive(ctx, w, ArchiveOptions{Tool: opts.Tool, Progress: opts.Progress}); err != nil {
-		return nil, errors.Join(err, f.Abort())
+		return nil, withCleanup(err, f.Abort())
 	}
 	if err := f.Commit(); err != nil {
 		return nil, err

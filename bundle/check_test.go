@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -59,8 +60,8 @@ func section(a *txtar.Archive, name string) string {
 	return ""
 }
 
-// do carries out lines such as "chmod 600 a", "link TARGET a", "rm a". Words
-// are split at blanks; $'..' escapes are not known but \x in octal is.
+// do carries out lines such as "chmod 600 a", "link TARGET a", "rm a". In a
+// word \s is a blank, \n a line feed and \377 that byte.
 func do(t testing.TB, dir, ops string) {
 	t.Helper()
 	for line := range strings.Lines(ops) {
@@ -83,6 +84,11 @@ func do(t testing.TB, dir, ops string) {
 			err = os.Symlink(f[1], p)
 		case "fifo":
 			err = syscall.Mkfifo(p, 0o644)
+		case "crlf":
+			var data []byte
+			data, err = os.ReadFile(p)
+			must(t, err)
+			err = os.WriteFile(p, bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")), 0o644)
 		case "chmod":
 			var mode uint32
 			for _, c := range f[1] {

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"path"
-	"strings"
 	"unicode/utf8"
 
 	"appbundle/schema"
@@ -16,9 +15,9 @@ type Entrypoint struct {
 	Path      string   // "" where there is not exactly one
 	Found     []string // every file that has the name of one
 	Interface schema.Interface
-	How       string   // why it is that interface, for a reader
-	Shebang   []string // interpreter and argument, nil without a first line for the kernel
-	Binding   Binding  // of a Python script
+	How       string          // why it is that interface, for a reader
+	Shebang   *schema.Shebang // nil without a first line that the kernel can run
+	Binding   Binding         // of a Python script
 }
 
 // findEntrypoint looks for the entrypoint and decides its interface: the one
@@ -40,7 +39,7 @@ func (a *App) findEntrypoint(files map[string][]byte) Entrypoint {
 	if e == nil || e.Type != File {
 		return ep
 	}
-	ep.Shebang = shebangWords(e.FirstLine)
+	ep.Shebang, _, _ = schema.ParseShebang([]byte(e.FirstLine)) // AB019 reports the error
 	src := string(files[ep.Path])
 	if !e.ELF && utf8.ValidString(src) {
 		ep.Binding = bindApplication(src)
@@ -54,7 +53,8 @@ func (a *App) findEntrypoint(files map[string][]byte) Entrypoint {
 // decideInterface is the rule of the standard for an entrypoint of which
 // app.ini says nothing.
 func decideInterface(ep Entrypoint, e *Entry) (schema.Interface, string) {
-	script := path.Ext(ep.Path) == ".py" || isPython(ep.Shebang) || len(ep.Shebang) == 0 && ep.Binding.Bound
+	script := path.Ext(ep.Path) == ".py" || e.FirstLine == "" && ep.Binding.Bound ||
+		ep.Shebang != nil && ep.Shebang.IsPython()
 	switch {
 	case !script:
 		return schema.Exec, "it is an executable"
@@ -64,30 +64,10 @@ func decideInterface(ep Entrypoint, e *Entry) (schema.Interface, string) {
 	return schema.WSGI, "it is a Python script"
 }
 
-// isPython reports whether the interpreter is python, python3, python3.11, …
-// by any path, or by env.
-func isPython(words []string) bool {
-	for _, w := range words {
-		name := path.Base(w)
-		if name == "env" || name == "-S" {
-			continue
-		}
-		rest, ok := strings.CutPrefix(name, "python")
-		return ok && strings.Trim(rest, "0123456789.") == ""
-	}
-	return false
-}
-
-// interpreter is the interpreter that a script names by a path, "" for none.
+// interpreter is the Python that a script names by a path, "" for none.
 func (ep *Entrypoint) interpreter() string {
-	if isPython(ep.Shebang) && strings.HasPrefix(path.Base(ep.Shebang[0]), "python") {
-		return ep.Shebang[0]
+	if ep.Shebang != nil && ep.Shebang.IsPython() && !ep.Shebang.Env {
+		return ep.Shebang.Interpreter
 	}
 	return ""
-}
-
-// shebangWords splits a first line as a reader understands it; the kernel
-// takes all after the interpreter for one argument.
-func shebangWords(line string) []string {
-	return strings.Fields(strings.TrimPrefix(line, "#!"))
 }

@@ -8,13 +8,12 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"appbundle/schema"
 )
 
 // headSize is how much of a file the facts about its content are taken from.
 const headSize = 64 << 10
-
-// maxShebang is how much of a first line the kernel looks at.
-const maxShebang = 256
 
 var (
 	elfMagic   = []byte("\x7fELF")
@@ -27,8 +26,8 @@ func (e *Entry) setFacts(head []byte) {
 	e.Machine = machineOf(head)
 	e.ELF = e.Machine != ""
 	if bytes.HasPrefix(head, []byte("#!")) {
-		line, _, _ := bytes.Cut(head[:min(len(head), maxShebang)], []byte("\n"))
-		e.FirstLine = strings.TrimSuffix(string(line), "\r")
+		line, _, _ := bytes.Cut(head[:min(len(head), schema.MaxShebang+1)], []byte("\n"))
+		e.FirstLine = string(line)
 	}
 	text := bytes.TrimLeft(head, " \t\r\n")
 	at := keyHeader.FindIndex(text)

@@ -64,6 +64,7 @@ var rules = []Rule{
 	{"AB016", Error, "a dependency is named once", "keep one line", "one of the two lines was updated, the other was installed", checkDuplicates},
 	{"AB017", Error, "every watcher's command is in the bundle or in external-dependencies.txt", "put the command in the directory, or name what brings it", "the worker's command was on the developer's PATH only", checkWatcherCommand},
 	{"AB018", Error, "what [build] outputs names is in a built tree", "run appbundle build, or correct the glob", "the archive had been made before the front end was built", checkOutputs},
+	{"AB019", Error, "the first line of a script names an interpreter that the kernel finds", "correct the line, and save the file with line feeds", "a script saved on Windows: no such file or directory, although everybody saw the file", checkShebangs},
 }
 
 // Rules lists the rules of the standard in report order.

@@ -131,10 +131,8 @@ func (a *App) fileProblem(p string) (why, fix string) {
 	if inEnv(p) {
 		return "", ""
 	}
-	for _, glob := range a.Config.Build.Outputs {
-		if !a.built && isOutput(glob, p) {
-			return "", ""
-		}
+	if !a.built && a.isBuilt(p) {
+		return "", ""
 	}
 	switch e := a.resolve(p); {
 	case e == nil || e.Type != File:
@@ -150,4 +148,16 @@ func (a *App) fileProblem(p string) (why, fix string) {
 func (a *App) isDependency(cmd string) bool {
 	_, ok := a.Pins[pep508.NormalizeName(cmd)]
 	return ok
+}
+
+// isExternal reports whether external-dependencies.txt has a name that may
+// bring a command: its own name, or the last part of an identifier.
+func (a *App) isExternal(cmd string) bool {
+	for i := range a.External {
+		name, _, _ := strings.Cut(a.External[i].Name, "(")
+		if strings.EqualFold(path.Base(strings.TrimPrefix(name, "dep:")), cmd) {
+			return true
+		}
+	}
+	return false
 }

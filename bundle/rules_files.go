@@ -1,9 +1,11 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"appbundle/internal/safearchive"
@@ -34,6 +36,9 @@ func checkEntrypoint(a *App) []Finding {
 	ep := &a.Entrypoint
 	switch len(ep.Found) {
 	case 0:
+		if !a.built && slices.ContainsFunc(entrypoints, a.isBuilt) {
+			return nil
+		}
 		return []Finding{find("bin/app", "make it, or bin/app.py", "is missing: there is no entrypoint")}
 	case 1:
 	default:
@@ -51,6 +56,24 @@ func checkEntrypoint(a *App) []Finding {
 		fix += ", or bind application if it is a Python script"
 	}
 	return []Finding{find(ep.Path, fix, "is not executable (mode %04o)", e.Mode.Perm())}
+}
+
+// checkShebangs looks at what the kernel does with the first line of every
+// file that can be executed, and of the entrypoint.
+func checkShebangs(a *App) []Finding {
+	var all []Finding
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if e.FirstLine == "" || inEnv(e.Path) || !e.X && e.Path != a.Entrypoint.Path {
+			continue
+		}
+		_, _, err := schema.ParseShebang([]byte(e.FirstLine))
+		var p *schema.Problem
+		if errors.As(err, &p) {
+			all = append(all, findAt(schema.Pos{File: e.Path, Line: 1}, p.Fix, "%s", p.Msg))
+		}
+	}
+	return all
 }
 
 func without(list []string, i int) []string {
@@ -249,6 +272,11 @@ func (a *App) matchOutput(glob string) bool {
 		}
 	}
 	return false
+}
+
+// isBuilt reports whether [build] is to make p.
+func (a *App) isBuilt(p string) bool {
+	return slices.ContainsFunc(a.Config.Build.Outputs, func(glob string) bool { return isOutput(glob, p) })
 }
 
 // isOutput matches a path with one glob of [build] outputs: * and ? and

@@ -229,9 +229,18 @@ func Unpack(ctx context.Context, archive, dir string, opts UnpackOptions) error 
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return errors.Join(err, staging.Abort())
+		return withCleanup(err, staging.Abort())
 	}
 	return staging.Commit()
+}
+
+// withCleanup adds the error of a cleanup that failed too, and leaves err as
+// it is where it did not.
+func withCleanup(err, cleanup error) error {
+	if cleanup != nil {
+		return errors.Join(err, cleanup)
+	}
+	return err
 }
 
 func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomicfile.Dir, opts UnpackOptions) error {

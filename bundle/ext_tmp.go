@@ -1,3 +1,0 @@
-package bundle
-
-func (a *App) isExternal(string) bool { return false }

@@ -1,0 +1,54 @@
+package bundle
+
+import (
+	"hash/maphash"
+	"path/filepath"
+
+	"appbundle/schema"
+)
+
+// Survey reads of the application directory dir what is needed to run it: its
+// files of the standard, its entrypoint, its environments and the names of
+// the others. Unlike [Load] it does not read what the others contain: the App
+// is good for [Watchers], and has no digest. cfg takes the place of app.ini
+// unless it is nil.
+//
+// The error says that the directory could not be read, or is the
+// [schema.Problems] of app.ini.
+func Survey(dir string, cfg *schema.Config) (*App, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	w, err := walk(abs)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{Dir: abs, Entries: w.entries, LeftOut: w.left, seed: maphash.MakeSeed()}
+	a.index()
+	r := newFileReader(a.seed)
+	read := func(names []string) (map[string][]byte, error) {
+		kept := map[string][]byte{}
+		for _, name := range names {
+			e := a.resolve(name)
+			if e == nil || e.Type != File || e.Size > schema.MaxFile {
+				continue
+			}
+			data, err := r.read(abs, e, true)
+			if err != nil {
+				return nil, err
+			}
+			kept[name] = data
+		}
+		return kept, nil
+	}
+	kept, err := read(append([]string{dependenciesFile, externalFile, appFile}, entrypoints[:]...))
+	if err != nil {
+		return nil, err
+	}
+	if err := a.understand(cfg, kept, read); err != nil {
+		return nil, err
+	}
+	a.Envs = findEnvs(abs, a.Entrypoint.interpreter())
+	return a, a.problems[appFile].Err()
+}
