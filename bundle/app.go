@@ -67,6 +67,7 @@ func Load(dir string) (*App, error) {
 		return nil, err
 	}
 	a := &App{Dir: abs, Entries: w.entries, LeftOut: w.left, seed: maphash.MakeSeed()}
+	a.built = slices.Contains(w.left, manifestPath) // it was unpacked
 	kept, err := a.hashFiles(isStandardFile)
 	if err != nil {
 		return nil, err

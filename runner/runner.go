@@ -188,6 +188,9 @@ func (r *Runner) open() (err error) {
 // openCgroups takes the exact way to find a tree where the host offers it, and
 // says once what is less exact where it does not.
 func (r *Runner) openCgroups() {
+	if r.cfg.noCgroups {
+		return
+	}
 	c, ended, err := proc.OpenCgroups("appbundle-" + r.cfg.Name)
 	if ended > 0 {
 		r.report(Event{Kind: Ended, Text: fmt.Sprintf("ended %d processes that an earlier supervisor left", ended)})
@@ -371,6 +374,17 @@ func (r *Runner) noticed(n proc.Notice) {
 
 // now is the time that policies see.
 func (r *Runner) now() time.Duration { return time.Since(r.start) }
+
+// A WatcherError says what of a watcher is not there on this host.
+type WatcherError struct {
+	Watcher string
+	Err     error
+}
+
+func (e *WatcherError) Error() string { return fmt.Sprintf("watcher %q: %v", e.Watcher, e.Err) }
+
+// Unwrap gives the cause.
+func (e *WatcherError) Unwrap() error { return e.Err }
 
 // A GaveUpError says that no watcher is left that would start a process.
 type GaveUpError struct {

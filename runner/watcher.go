@@ -67,7 +67,7 @@ func (r *Runner) newWatcher(cfg schema.Watcher, sockets []schema.Socket) (*watch
 	}
 	child, err := r.newChild(cfg, sockets)
 	if err != nil {
-		return nil, fmt.Errorf("watcher %q: %w", cfg.Name, err)
+		return nil, &WatcherError{Watcher: cfg.Name, Err: err}
 	}
 	w := &watcher{r: r, asked: asked, cfg: cfg, child: child, inbox: make(chan func(), 16), done: make(chan struct{}), policy: watch.Policy{
 		Respawn: cfg.Respawn, Grace: cfg.GracefulTimeout,

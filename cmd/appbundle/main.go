@@ -16,9 +16,12 @@ import (
 	"context"
 	"errors"
 	"os"
+
+	"appbundle/runner"
 )
 
 func main() {
+	runner.Init()
 	out := newPrinter(os.Stdout, os.Stderr, os.Getenv)
 	out.exit(execute(context.Background(), os.Args[1:], out))
 }

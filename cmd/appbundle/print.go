@@ -150,7 +150,7 @@ func (p *printer) exit(err error) {
 
 // failure prints err and, where it has one, its hint.
 func (p *printer) failure(err error) {
-	if err == nil || errors.Is(err, errNo) {
+	if err == nil || errors.Is(err, errNo) || is[statusError](err) {
 		return
 	}
 	on := p.colorErr && !p.noColor

@@ -59,6 +59,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newBuildCmd(out),
 		newVerifyCmd(out),
 		newUnpackCmd(out),
+		newRunCmd(g, out),
 		newVersionCmd(out),
 	)
 	return root

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"appbundle/bundle"
+	"appbundle/runner"
 	"appbundle/schema"
 )
 
@@ -31,7 +32,10 @@ func (e *usageError) Hint() string  { return e.hint }
 
 // exitCode alone knows what an exit status means.
 func exitCode(err error) int {
+	var supervisor statusError
 	switch {
+	case errors.As(err, &supervisor):
+		return int(supervisor)
 	case err == nil:
 		return 0 // yes
 	case is[*usageError](err), is[*bundle.UsageError](err):
@@ -45,6 +49,10 @@ func exitCode(err error) int {
 		is[*bundle.RefusedError](err),
 		is[*bundle.ServerError](err),
 		is[*bundle.EnvironmentError](err),
+		is[*runner.RunningError](err),
+		is[*runner.WatcherError](err),
+		is[*runner.GaveUpError](err),
+		is[*runner.ExitError](err),
 		is[*exec.ExitError](err), // the app's own build command said no
 		is[schema.Problems](err), is[*schema.Problem](err),
 		errors.Is(err, fs.ErrExist): // what must not be there

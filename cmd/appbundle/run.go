@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"appbundle/runner"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	config   string
+	bind     string
+	name     string
+	noPrefix bool
+	once     bool
+}
+
+func newRunCmd(g *globals, out *printer) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run [DIR|ARCHIVE]",
+		Short: "run the app and its workers under an embedded supervisor",
+		Long: `Run starts the processes of an app and keeps them alive, in the foreground,
+until it gets TERM or INT; a second one kills at once. HUP reads the
+configuration again and restarts only what changed.
+
+An archive is verified and unpacked into the state directory first, once. Run
+never touches the network: where the environment is missing it names the
+commands that make it.`,
+		Args: takes(0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !runner.Guarded() {
+				return stayAsGuard(g)
+			}
+			return supervise(g, out, o, dirArg(args))
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&o.config, "config", "", "read `FILE` instead of app.ini; a circus.ini in its own dialect")
+	flags.StringVar(&o.bind, "bind", "", "let the socket \"app\" listen on `HOST:PORT` or unix:PATH")
+	flags.StringVar(&o.name, "name", "", "run under another `NAME`, beside a first copy")
+	flags.BoolVar(&o.noPrefix, "no-prefix", false, "pass output on without \"WATCHER.WID | \"")
+	flags.BoolVar(&o.once, "once", false, "start each process once, and end when all have ended")
+	flags.StringVar(&g.runDir, "run-dir", "", "keep sockets and the lock in `DIR`")
+	flags.StringVar(&g.stateDir, "state-dir", "", "keep what survives a restart in `DIR`")
+	return cmd
+}
+
+// stayAsGuard runs this command line again, as the supervisor, and hands its
+// status on.
+func stayAsGuard(g *globals) error {
+	if err := os.Chdir(g.from); err != nil { // --chdir is for the supervisor
+		return err
+	}
+	status, err := runner.Guard(os.Args, os.Environ())
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return statusError(status)
+	}
+	return nil
+}
+
+// A statusError is the exit status of a supervisor, which has said why.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }

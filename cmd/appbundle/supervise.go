@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"appbundle/bundle"
+	"appbundle/internal/atomicfile"
+	"appbundle/runner"
+	"appbundle/schema"
+)
+
+// A supervised is an app that is being run.
+type supervised struct {
+	out  *printer
+	o    runOptions
+	dir  string
+	name string
+	r    *runner.Runner
+}
+
+// supervise runs the app at path until a signal or its own end.
+func supervise(g *globals, out *printer, o runOptions, path string) error {
+	s := &supervised{out: out, o: o}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	signal.Ignore(syscall.SIGPIPE)
+	if o.bind != "" {
+		if _, err := bundle.Bind(nil, o.bind); err != nil {
+			return &usageError{err: fmt.Errorf("--bind: %w", err)}
+		}
+	}
+	var err error
+	if s.dir, err = g.appDirectory(path, o.name); err != nil {
+		return err
+	}
+	p, err := s.processes()
+	if err != nil {
+		return err
+	}
+	cfg, err := s.runnerConfig(g, p)
+	if err != nil {
+		return err
+	}
+	if s.r, err = runner.New(cfg); err != nil {
+		return err
+	}
+	return s.run(p, signals)
+}
+
+// processes are what the directory says now.
+type processes struct {
+	app        *bundle.App
+	watchers   []schema.Watcher
+	sockets    []schema.Socket
+	supervisor schema.SupervisorSection
+}
+
+// processes reads the directory and its configuration.
+func (s *supervised) processes() (*processes, error) {
+	cfg, err := s.configFile()
+	if err != nil {
+		return nil, err
+	}
+	app, err := bundle.Survey(s.dir, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if s.o.bind != "" {
+		spec, err := absoluteUnix(s.o.bind)
+		if err != nil {
+			return nil, err
+		}
+		if app.Config.Sockets, err = bundle.Bind(app.Config.Sockets, spec); err != nil {
+			return nil, err
+		}
+	}
+	p := &processes{app: app, supervisor: app.Config.Supervisor}
+	if s.isCircus() {
+		p.watchers, p.sockets = app.Config.Watchers, app.Config.Sockets
+		return p, nil
+	}
+	p.watchers, p.sockets, err = bundle.Watchers(app, nil)
+	return p, err
+}
+
+func (s *supervised) runnerConfig(g *globals, p *processes) (runner.Config, error) {
+	s.name = p.app.Name
+	if s.o.name != "" {
+		s.name = s.o.name
+	}
+	cfg := runner.Config{
+		Name: s.name, Version: p.app.Version, Dir: s.dir, Watchers: p.watchers, Sockets: p.sockets,
+		WarmupDelay: p.supervisor.WarmupDelay, NoPrefix: s.o.noPrefix, Once: s.o.once, Adopt: true, Report: s.report,
+	}
+	if len(p.app.Envs) > 0 {
+		cfg.EnvDir = inApp(s.dir, p.app.Envs[0].Dir)
+	}
+	var err error
+	if cfg.RunDir, err = g.runDirectory(s.name); err != nil {
+		return cfg, err
+	}
+	cfg.StateDir, err = g.stateDirectory(s.name)
+	return cfg, err
+}
+
+// run starts the app and answers signals until nothing is left.
+func (s *supervised) run(p *processes, signals <-chan os.Signal) error {
+	if p.supervisor.Umask >= 0 {
+		syscall.Umask(p.supervisor.Umask)
+	}
+	s.out.remark("appbundle: %s %s: supervisor pid %d, guard pid %d", s.name, p.app.Version, os.Getpid(), os.Getppid())
+	if err := s.r.Start(context.Background()); err != nil {
+		return err
+	}
+	if file := p.supervisor.PIDFile; file != "" {
+		if err := atomicfile.WriteFile(inApp(s.dir, file), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
+			s.out.warn("appbundle: pidfile: %v", err)
+		} else {
+			defer os.Remove(inApp(s.dir, file))
+		}
+	}
+	asked := false
+	for {
+		select {
+		case <-s.r.Done():
+			return s.r.Wait()
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				go s.reload()
+			case sig == syscall.SIGUSR1, sig == syscall.SIGUSR2:
+			case asked:
+				go s.r.Kill()
+			default:
+				asked = true
+				s.out.remark("appbundle: %s: stopping", s.name)
+				go s.r.Stop()
+			}
+		}
+	}
+}
+
+// reload reads everything again; what is refused changes nothing.
+func (s *supervised) reload() {
+	p, err := s.processes()
+	if err == nil {
+		err = s.r.Reload(p.watchers, p.sockets)
+	}
+	if err != nil {
+		s.out.warn("appbundle: reload refused: %v", message(err))
+		return
+	}
+	s.out.remark("appbundle: %s: configuration read again", s.name)
+}
+
+// loud are the events that --quiet does not silence.
+var loud = []runner.EventKind{runner.NotFound, runner.Died, runner.Killed, runner.Resting, runner.GaveUp, runner.Limited}
+
+func (s *supervised) report(e runner.Event) {
+	write := s.out.remark
+	if slices.Contains(loud, e.Kind) {
+		write = s.out.warn
+	}
+	write("appbundle: %s", e)
+	if e.Kind == runner.Settled {
+		s.addresses()
+	}
+}
+
+// addresses says where the app is reached.
+func (s *supervised) addresses() {
+	for name, addr := range s.r.Sockets() {
+		_, _, err := net.SplitHostPort(addr)
+		switch {
+		case name != "app":
+			s.out.remark("appbundle: socket %s listens on %s", name, addr)
+		case err == nil:
+			s.out.remark("appbundle: serving on http://%s/", addr)
+		default:
+			s.out.remark("appbundle: serving on unix:%s", addr)
+		}
+	}
+}
+
+// isCircus says whether --config is in Circus' dialect: by its name.
+func (s *supervised) isCircus() bool {
+	return strings.HasSuffix(s.o.config, "circus.ini")
+}
