@@ -147,7 +147,7 @@ func (d *document) run(t *testing.T, dir string) {
 	cmd := exec.CommandContext(t.Context(), "sh")
 	cmd.Dir = dir
 	cmd.Stdin = strings.NewReader(script.String())
-	cmd.Env = append(os.Environ(), "NO_COLOR=1", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(os.Environ(), raceEnv, "NO_COLOR=1", "PYTHONDONTWRITEBYTECODE=1")
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {

@@ -13,6 +13,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite expected texts")
 
+// raceEnv keeps the race detector from sleeping a second at each exit.
+const raceEnv = "GORACE=atexit_sleep_ms=0"
+
 // TestMain makes the real main a command of the scripts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"appbundle": main})
@@ -32,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLE", example)
+			env.Vars = append(env.Vars, raceEnv)
 			return nil
 		},
 	})
