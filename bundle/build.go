@@ -44,8 +44,8 @@ type Result struct {
 	App      *App      // what was archived
 }
 
-// A CheckError says that an application is not built because of what is wrong
-// with it.
+// A CheckError says that an application is not built or run because of what is
+// wrong with it.
 type CheckError struct {
 	Findings []Finding // all of them, warnings too
 }
@@ -59,9 +59,9 @@ func (e *CheckError) Error() string {
 		}
 	}
 	if n == 1 {
-		return "1 finding forbids to build"
+		return "1 finding is an error"
 	}
-	return fmt.Sprintf("%d findings forbid to build", n)
+	return fmt.Sprintf("%d findings are errors", n)
 }
 
 // A UsageError says that the caller asked for what there is not.

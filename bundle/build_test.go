@@ -54,8 +54,8 @@ func TestBuildCommand(t *testing.T) {
 	}{
 		{"no runner", "app.ini: [build] command: there is nothing to run it", nil},
 		{"fails", `app.ini: [build] command "make all of it": exit status 2`, func(context.Context, []string, string) error { return failed }},
-		{"makes nothing", "3 findings forbid to build", makes()},
-		{"makes one", "1 finding forbids to build", makes("bin/app")},
+		{"makes nothing", "3 findings are errors", makes()},
+		{"makes one", "1 finding is an error", makes("bin/app")},
 		{"makes all", "", makes("bin/app", "static/a.js")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestBuildCommand(t *testing.T) {
 	}
 }
 
-// TestSourceTreeMissesNoOutput: a watcher may run an output that is not made yet.
+// TestOutputsOfBuiltTree: a source tree misses no output, a built one does.
 func TestOutputsOfBuiltTree(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop")
 	write(t, dir, txtar.Parse([]byte(builtApp)), "")

@@ -17,6 +17,7 @@ const headSize = 64 << 10
 
 var (
 	elfMagic   = []byte("\x7fELF")
+	keyEnd     = []byte("PRIVATE KEY-----")
 	keyHeader  = regexp.MustCompile(`(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----`)
 	puttyMagic = []byte("PuTTY-User-Key-File-")
 )
@@ -30,9 +31,17 @@ func (e *Entry) setFacts(head []byte) {
 		e.FirstLine = string(line)
 	}
 	text := bytes.TrimLeft(head, " \t\r\n")
+	e.PrivateKey = bytes.HasPrefix(text, puttyMagic) || hasKey(text, e.Path)
+}
+
+// hasKey reports a private key at the beginning of text, or anywhere in it
+// under a name that keys are kept under.
+func hasKey(text []byte, p string) bool {
+	if !bytes.Contains(text, keyEnd) { // of nearly every file
+		return false
+	}
 	at := keyHeader.FindIndex(text)
-	e.PrivateKey = bytes.HasPrefix(text, puttyMagic) ||
-		at != nil && (at[0] == 0 || hasKeyName(e.Path))
+	return at != nil && (at[0] == 0 || hasKeyName(p))
 }
 
 // machineOf names the processor of native code as wheels do, "" for no native

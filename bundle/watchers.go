@@ -19,13 +19,17 @@ import (
 // dependencies.txt are asked. The paths in the command of "app" are absolute
 // for a directory that was loaded. Nothing is started or looked for here.
 //
-// The error is a [*ServerError] or an [*EnvironmentError]; both have a hint.
+// The error is a [*ServerError] or an [*EnvironmentError], which have a hint, or
+// a [*CheckError] where there is no entrypoint.
 func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, error) {
 	watchers := slices.Clone(app.Config.Watchers)
 	sockets := slices.Clone(app.Config.Sockets)
 	i := slices.IndexFunc(watchers, func(w schema.Watcher) bool { return w.Name == appSocket })
 	if i >= 0 && watchers[i].Cmd != nil {
 		return watchers, sockets, nil
+	}
+	if app.Entrypoint.Path == "" {
+		return nil, nil, app.noEntrypoint()
 	}
 	w := schema.DefaultWatcher(appSocket)
 	w.Env = app.Config.EnvFor(appSocket)
@@ -49,6 +53,19 @@ func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, e
 		return watchers, sockets, nil
 	}
 	return slices.Insert(watchers, 0, w), sockets, nil
+}
+
+// noEntrypoint is the finding of a tree that must be built by now.
+func (a *App) noEntrypoint() error {
+	b := *a
+	b.built = true
+	var all []Finding
+	for _, f := range Check(&b) {
+		if f.Rule == "AB003" || f.Rule == "AB018" {
+			all = append(all, f)
+		}
+	}
+	return &CheckError{all}
 }
 
 func isAppSocket(s schema.Socket) bool { return strings.EqualFold(s.Name, appSocket) }
@@ -87,6 +104,9 @@ func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 		return nil, err
 	}
 	env := Env{Python: "python3"}
+	if v := a.Config.App.Python; v != "" {
+		env.Python = "python" + v
+	}
 	if len(a.Envs) > 0 {
 		env = a.Envs[0]
 	}

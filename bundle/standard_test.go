@@ -1,0 +1,94 @@
+package bundle
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"appbundle/schema"
+)
+
+func standard(t *testing.T) string {
+	data, err := os.ReadFile("../docs/STANDARD.md")
+	must(t, err)
+	return string(data)
+}
+
+// TestRulesAreInTheStandard compares the headings of the rules with the table.
+func TestRulesAreInTheStandard(t *testing.T) {
+	var got, want []string
+	for _, m := range regexp.MustCompile(`(?m)^### (AB.*)$`).FindAllStringSubmatch(standard(t), -1) {
+		got = append(got, m[1])
+	}
+	for _, r := range Rules() {
+		want = append(want, fmt.Sprintf("%s (%s): %s", r.ID, r.Level, r.Title))
+		if r.Fix == "" || r.Why == "" {
+			t.Errorf("%s has no remedy or no reason", r.ID)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("STANDARD.md:\n%s\nrules:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if !slices.IsSorted(got) {
+		t.Error("the rules are not in the order of their numbers")
+	}
+}
+
+// notHonoured are keys that are read and that no command acts on yet.
+var notHonoured = []string{"targets"}
+
+// TestKeysAreInTheStandard compares the table of keys with what is decoded.
+func TestKeysAreInTheStandard(t *testing.T) {
+	var want []string
+	for _, k := range schema.Keys() {
+		if !slices.Contains(notHonoured, k.Name) {
+			want = append(want, fmt.Sprintf("| `[%s]` | `%s` | %s |", k.Section, k.Name, k.Doc))
+		}
+	}
+	var got []string
+	for line := range strings.Lines(standard(t)) {
+		if strings.HasPrefix(line, "| `[") {
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("STANDARD.md:\n%s\nkeys:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestDigestExample makes the directory of the example and compares lines and
+// digest with the text.
+func TestDigestExample(t *testing.T) {
+	dir := t.TempDir()
+	do(t, dir, "mkdir bin\ntouch dependencies.txt\nlink bin/app start")
+	must(t, os.WriteFile(filepath.Join(dir, "bin/app"), []byte("#!/bin/sh\nexec nc\n"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "external-dependencies.txt"), []byte("netcat\n"), 0o640))
+	app, err := Load(dir)
+	must(t, err)
+	var lines []string
+	for _, e := range app.Manifest("test").Entries {
+		lines = append(lines, schema.DigestLine(e))
+	}
+	text := standard(t)
+	if want := "```\n" + strings.Join(lines, "\n") + "\n```"; !strings.Contains(text, want) {
+		t.Errorf("STANDARD.md has not the lines\n%s", want)
+	}
+	if want := "the digest is `" + app.Digest() + "`"; !strings.Contains(text, want) {
+		t.Errorf("STANDARD.md does not say: %s", want)
+	}
+}
+
+// TestCompressorIsTheLinkedOne keeps the manifest honest.
+func TestCompressorIsTheLinkedOne(t *testing.T) {
+	data, err := os.ReadFile("../go.mod")
+	must(t, err)
+	module, rest, _ := strings.Cut(compressor, "/zstd ")
+	version, _, _ := strings.Cut(rest, ",")
+	if !strings.Contains(string(data), module+" "+version) {
+		t.Errorf("go.mod has not %s %s", module, version)
+	}
+}
