@@ -13,6 +13,9 @@ const (
 	// lineEvery is how often a line says how far it is where there is no
 	// terminal; a short task says nothing.
 	lineEvery = 5 * time.Second
+	// largeTask is how many bytes make a bar appear at once; one for less is
+	// gone before anybody has read it.
+	largeTask = 16 << 20
 )
 
 // A progress shows how far a task is: a moving bar on a terminal, a line now
@@ -41,20 +44,20 @@ func (b *progress) update(done, total int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	every := lineEvery
-	if b.out.width > 0 {
-		every = redrawEvery
-	}
 	now := b.now()
-	if now.Sub(b.last) < every && (done < total || !b.drawn) {
-		return
-	}
-	b.last = now
+	waited := now.Sub(b.last)
 	if b.out.width == 0 {
-		b.out.remark("%s: %s of %s", b.verb, size(done), size(total))
+		if waited >= lineEvery {
+			b.last = now
+			b.out.remark("%s: %s of %s", b.verb, size(done), size(total))
+		}
 		return
 	}
-	b.drawn = true
+	first, last := !b.drawn && total >= largeTask, b.drawn && done >= total
+	if waited < redrawEvery && !first && !last {
+		return
+	}
+	b.last, b.drawn = now, true
 	fmt.Fprintf(b.out.remarks, "\r%s\x1b[K", bar(b.verb, done, total, b.out.width))
 }
 

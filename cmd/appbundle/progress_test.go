@@ -36,22 +36,25 @@ func TestBar(t *testing.T) {
 	}
 }
 
-// What is shown and when: a bar at most every tenth of a second, a line at
-// most every five seconds, nothing for a short task and with --quiet.
+// What is shown and when: a bar at most every tenth of a second, and at once
+// for a large task; a line at most every five seconds; nothing for a short task
+// and with --quiet.
 func TestProgress(t *testing.T) {
 	tests := []struct {
 		name  string
 		width int
 		quiet bool
+		scale int64 // of the task's 40 bytes
 		step  time.Duration
 		want  string // without the bars' texts
 	}{
-		{"a terminal", 80, false, 60 * time.Millisecond, "\r…\x1b[K\r…\x1b[K\r\x1b[K"},
-		{"a fast task on a terminal", 80, false, time.Millisecond, ""},
-		{"no terminal", 0, false, 3 * time.Second, "build: 20 B of 40 B\nbuild: 40 B of 40 B\n"},
-		{"a fast task without a terminal", 0, false, time.Second, ""},
-		{"quiet on a terminal", 80, true, time.Second, ""},
-		{"quiet without a terminal", 0, true, time.Hour, ""},
+		{"a terminal", 80, false, 1, 60 * time.Millisecond, "\r…\x1b[K\r…\x1b[K\r\x1b[K"},
+		{"a fast task on a terminal", 80, false, 1, time.Millisecond, ""},
+		{"a fast and large task on a terminal", 80, false, 1 << 20, time.Millisecond, "\r…\x1b[K\r…\x1b[K\r\x1b[K"},
+		{"no terminal", 0, false, 1, 3 * time.Second, "build: 20 B of 40 B\nbuild: 40 B of 40 B\n"},
+		{"a fast task without a terminal", 0, false, 1, time.Second, ""},
+		{"quiet on a terminal", 80, true, 1, time.Second, ""},
+		{"quiet without a terminal", 0, true, 1, time.Hour, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,7 +64,7 @@ func TestProgress(t *testing.T) {
 			task := &progress{out: p, verb: "build", now: func() time.Time { return clock }, last: clock}
 			for done := int64(10); done <= 40; done += 10 {
 				clock = clock.Add(tt.step)
-				task.update(done, 40)
+				task.update(done*tt.scale, 40*tt.scale)
 			}
 			task.end()
 			got := b.String()
