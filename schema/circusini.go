@@ -135,10 +135,11 @@ func findSection(ini *INI, name string) *INISection {
 // Circus does not. [env] is over the environment; [env:GLOB] of the watcher of
 // that name is over both.
 func (d *decoder) expandAtLoad(ini *INI, env map[string]string) {
-	base := lookupEnv(nil, env)
-	if s := findSection(ini, "env"); s != nil {
-		base = lookupEnv(s, env)
+	index := map[string]*INISection{}
+	for i := range ini.Sections {
+		index[ini.Sections[i].Name] = &ini.Sections[i]
 	}
+	base := lookupIn(index["env"].values(), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 	for i := range ini.Sections {
 		s := &ini.Sections[i]
 		kind, name, named := strings.Cut(s.Name, ":")
@@ -146,17 +147,34 @@ func (d *decoder) expandAtLoad(ini *INI, env map[string]string) {
 			continue
 		}
 		look := base
-		if own := findSection(ini, "env:"+name); named && kind == "watcher" && own != nil {
-			look = func(name string) (string, bool) {
-				if k := own.Find(name); k != nil {
-					return k.Value, true
-				}
-				return base(name)
-			}
+		if own := index["env:"+name]; named && kind == "watcher" && own != nil {
+			look = lookupIn(own.values(), base)
 		}
 		for j := range s.Keys {
 			d.expandKey(s, &s.Keys[j], look)
 		}
+	}
+}
+
+// values gives what the keys are; none for nil.
+func (s *INISection) values() map[string]string {
+	if s == nil {
+		return nil
+	}
+	out := make(map[string]string, len(s.Keys))
+	for _, k := range s.Keys {
+		out[k.Name] = k.Value
+	}
+	return out
+}
+
+// lookupIn looks into vars, then asks next.
+func lookupIn(vars map[string]string, next func(string) (string, bool)) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		if v, ok := vars[name]; ok {
+			return v, true
+		}
+		return next(name)
 	}
 }
 
@@ -173,16 +191,4 @@ func (d *decoder) expandKey(s *INISection, k *INIKey, look func(string) (string,
 		return
 	}
 	d.problems.Add(k.Pos, "", "[%s]: %s has more than %d bytes with its references replaced", s.Name, k.Name, MaxLine)
-}
-
-func lookupEnv(s *INISection, env map[string]string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		if s != nil {
-			if k := s.Find(name); k != nil {
-				return k.Value, true
-			}
-		}
-		v, ok := env[name]
-		return v, ok
-	}
 }

@@ -26,7 +26,7 @@ func (e *External) IsDep() bool { return strings.HasPrefix(e.Name, "dep:") }
 var (
 	externalName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?(?:\([A-Za-z_][A-Za-z0-9_+:-]*\))?`)
 	virtualName  = regexp.MustCompile(`^dep:virtual/(compiler|interface)/[^/]+$`)
-	depName      = regexp.MustCompile(`^dep:([a-z][a-z0-9.+-]*(?:/[A-Za-z0-9_~%][A-Za-z0-9._+~%-]*){1,3})`)
+	depName      = regexp.MustCompile(`^dep:([a-z][a-z0-9.+-]*(?:/[A-Za-z0-9_~%](?:[A-Za-z0-9._+~%-]*[A-Za-z0-9_+])?){1,3})`)
 )
 
 // ParseExternal reads external-dependencies.txt: one name a line, with a version
@@ -43,8 +43,12 @@ func ParseExternal(file string, data []byte) ([]External, Problems) {
 	var problems Problems
 	for _, l := range textLines(file, data, &problems) {
 		line := logicalLine{text: cutComment(l.text), segs: []valueLine{{0, Pos{File: file, Line: l.no, Col: 1}}}}
-		if line.trim(); line.text == "" {
+		if line.trim(); line.text == "" || len(problems) >= MaxProblems {
 			continue
+		}
+		if len(out) == maxDemands {
+			problems.Add(line.posAt(0), "", "the file has more than %d requirements", maxDemands)
+			break
 		}
 		if e, ok := external(line, &problems); ok {
 			out = append(out, e)

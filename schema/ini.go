@@ -75,6 +75,7 @@ func ParseINI(file string, data []byte, dialect Dialect) (*INI, Problems) {
 	for _, l := range textLines(file, data, &p.problems) {
 		p.line(Pos{File: file, Line: l.no}, l.text)
 	}
+	p.flush()
 	if dialect.Circus {
 		p.applyDefault()
 	}
@@ -90,6 +91,7 @@ type iniParser struct {
 	section  int                    // index of the current one, -1 for none
 	key      *INIKey                // that a further line belongs to; nil for none
 	dropped  INIKey                 // where the lines of a repeated key go
+	buf      []byte                 // value of key, while lines come
 }
 
 func (p *iniParser) line(pos Pos, s string) {
@@ -120,20 +122,35 @@ func (p *iniParser) isComment(s, text string) bool {
 
 // more adds a further line to the value of the key before it.
 func (p *iniParser) more(pos Pos, s, text string) {
-	if len(p.key.Value)+len(text)+1 > MaxLine {
+	if len(p.buf)+len(text)+1 > MaxLine {
 		p.problems.Add(pos, "", "the value of %s has more than %d bytes", p.key.Name, MaxLine)
 		return
 	}
-	if p.key.Value != "" || p.dialect.Circus {
-		p.key.Value += "\n"
+	if len(p.buf) > 0 || p.dialect.Circus {
+		p.buf = append(p.buf, '\n')
 	}
 	pos.Col = strings.Index(s, text) + 1
-	p.key.lines = append(p.key.lines, valueLine{len(p.key.Value), pos})
-	p.key.Value += text
+	p.key.lines = append(p.key.lines, valueLine{len(p.buf), pos})
+	p.buf = append(p.buf, text...)
+}
+
+// setKey makes key the one that further lines belong to; nil for none.
+func (p *iniParser) setKey(key *INIKey) {
+	p.flush()
+	if p.key = key; key != nil {
+		p.buf = append(p.buf[:0], key.Value...)
+	}
+}
+
+// flush gives the key before its whole value.
+func (p *iniParser) flush() {
+	if p.key != nil && len(p.buf) != len(p.key.Value) {
+		p.key.Value = string(p.buf)
+	}
 }
 
 func (p *iniParser) header(pos Pos, text string) {
-	p.key = nil
+	p.setKey(nil)
 	name, rest, ok := strings.Cut(text[1:], "]")
 	if rest = strings.TrimSpace(rest); !ok || rest != "" && !(p.dialect.Circus || isCommentStart(rest)) {
 		p.problems.Add(pos, "write [name]", "%.60q is no section", text)
@@ -154,7 +171,7 @@ func (p *iniParser) header(pos Pos, text string) {
 }
 
 func (p *iniParser) assignment(pos Pos, s string) {
-	p.key = nil
+	p.setKey(nil)
 	i := strings.IndexAny(s, "=:")
 	if i < 0 || strings.TrimSpace(s[:i]) == "" {
 		p.problems.Add(pos, `write key = value`, "%.60q is no section, key or comment", strings.TrimSpace(s))
@@ -162,7 +179,7 @@ func (p *iniParser) assignment(pos Pos, s string) {
 	}
 	if p.section < 0 {
 		p.problems.Add(pos, "write a [section] above it", "%q is in no section", strings.TrimSpace(s[:i]))
-		p.key = &p.dropped
+		p.setKey(&p.dropped)
 		return
 	}
 	key := INIKey{Pos: pos, Name: strings.TrimSpace(s[:i])}
@@ -187,12 +204,13 @@ func (p *iniParser) add(key INIKey) {
 		if !p.dialect.Circus {
 			p.problems.Add(key.Pos, "delete one of the two", "[%s]: %s is in line %d already", sec.Name, key.Name, line)
 		}
-		p.dropped, p.key = key, &p.dropped
+		p.dropped = key
+		p.setKey(&p.dropped)
 		return
 	}
 	p.keys[p.section][key.Name] = key.Line
 	sec.Keys = append(sec.Keys, key)
-	p.key = &sec.Keys[len(sec.Keys)-1]
+	p.setKey(&sec.Keys[len(sec.Keys)-1])
 }
 
 // withoutComment cuts a value of Circus at the first ";" if a blank is before

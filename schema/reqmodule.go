@@ -46,11 +46,19 @@ func (p *reqParser) module(l logicalLine, eco string) {
 	m.Range = strings.TrimSpace(rest)
 	off := len(l.text) - len(strings.TrimLeft(rest, " \t"))
 	m.RangePos = l.posAt(off)
-	if _, err := m.Constraints(); err != nil || len(m.Range) > maxRange {
+	if !m.isValid() {
 		p.problems.Add(m.RangePos, "write one such as ^1.2 or >=1.2 <2", "%s is no range of semantic versions", quote(m.Range))
 		return
 	}
 	p.out.Modules = append(p.out.Modules, m)
+}
+
+func (m *Module) isValid() bool {
+	if len(m.Range) > maxRange {
+		return false
+	}
+	_, err := m.Constraints()
+	return err == nil
 }
 
 // ExpandURL replaces each ${NAME} in a URL; NAME is upper case. It refuses an

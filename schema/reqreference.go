@@ -94,10 +94,17 @@ func isURLText(s string) bool {
 func isPathText(s string) bool {
 	s, _, _ = strings.Cut(s, ";")
 	s = strings.TrimSpace(s)
-	if name, _, ok := strings.Cut(s, "@"); ok && !strings.ContainsAny(name, "/.") || ok && pep508.ValidName(strings.TrimSpace(name)) {
+	if name, _, ok := strings.Cut(s, "@"); ok {
+		name, _, _ = strings.Cut(name, "[")
+		if pep508.ValidName(strings.TrimSpace(name)) {
+			return false
+		}
+	}
+	head, _, isPath := strings.Cut(s, "/")
+	if strings.ContainsAny(head, "=<>~!") {
 		return false
 	}
-	return strings.HasPrefix(s, ".") || strings.Contains(s, "/") || hasArchiveSuffix(s) && !strings.ContainsAny(s, "=<>~! ")
+	return isPath || strings.HasPrefix(s, ".") || hasArchiveSuffix(s) && !strings.ContainsAny(s, " \t")
 }
 
 func hasArchiveSuffix(s string) bool {

@@ -77,6 +77,13 @@ type Include struct {
 func ParseRequirements(file string, data []byte) (*Requirements, Problems) {
 	p := reqParser{out: &Requirements{File: file}}
 	for _, l := range logicalLines(file, data, &p.problems) {
+		if len(p.problems) >= MaxProblems {
+			break
+		}
+		if len(p.out.Packages)+len(p.out.Modules) == maxDemands {
+			p.problems.Add(l.posAt(0), "", "the file has more than %d requirements", maxDemands)
+			break
+		}
 		p.line(l)
 	}
 	return p.out, p.problems.inOrder()
@@ -108,51 +115,69 @@ func (l *logicalLine) trim() {
 	}
 }
 
+// maxDemands is how many requirements a file has.
+const maxDemands = 50_000
+
+// maxJoined is how many lines one logical line has.
+const maxJoined = 10_000
+
+// A joiner makes logical lines of physical ones.
+type joiner struct {
+	lines    []logicalLine
+	cur      logicalLine
+	last     int  // number of the line before
+	bad      bool // cur has a problem and is left out
+	problems *Problems
+}
+
 func logicalLines(file string, data []byte, ps *Problems) []logicalLine {
-	var out []logicalLine
-	var cur logicalLine
-	bad := false
-	end := func() {
-		cur.text = cutComment(cur.text)
-		if cur.trim(); cur.text != "" && !bad {
-			out = append(out, cur)
-		}
-		cur, bad = logicalLine{}, false
-	}
-	last := 0
+	j := joiner{problems: ps}
 	for _, l := range textLines(file, data, ps) {
-		// A line that was left out is a problem already; what it continued
-		// must not swallow the line after it.
-		if len(cur.segs) > 0 && l.no != last+1 {
-			bad = true
-			end()
-		}
-		last = l.no
-		pos := Pos{File: file, Line: l.no, Col: 1}
-		isComment := strings.HasPrefix(strings.TrimLeft(l.text, " \t"), "#")
-		if isComment && len(cur.segs) > 0 {
-			ps.Add(Pos{File: file, Line: l.no}, "move it above the first of these lines", "a comment inside a continued line ends it for pip")
-			bad = true
-			end()
-			continue
-		}
-		more := strings.HasSuffix(l.text, `\`) && !isComment
-		text := l.text
-		if more {
-			text = strings.TrimRight(text, `\`)
-		}
-		if len(cur.text)+len(text) > MaxLine {
-			ps.Add(Pos{File: file, Line: l.no}, "", "the joined line has more than %d bytes", MaxLine)
-			text, bad = "", true
-		}
-		cur.segs = append(cur.segs, valueLine{len(cur.text), pos})
-		cur.text += text
-		if !more {
-			end()
-		}
+		j.add(Pos{File: file, Line: l.no}, l.text)
 	}
-	end()
-	return out
+	j.end()
+	return j.lines
+}
+
+func (j *joiner) add(pos Pos, text string) {
+	// A line that was left out is a problem already; what it continued must
+	// not swallow the line after it.
+	if len(j.cur.segs) > 0 && pos.Line != j.last+1 {
+		j.bad = true
+		j.end()
+	}
+	j.last = pos.Line
+	isComment := strings.HasPrefix(strings.TrimLeft(text, " \t"), "#")
+	if isComment && len(j.cur.segs) > 0 {
+		j.problems.Add(pos, "move it above the first of these lines", "a comment inside a continued line ends it for pip")
+		j.bad = true
+		j.end()
+		return
+	}
+	more := strings.HasSuffix(text, `\`) && !isComment
+	if more {
+		text = strings.TrimRight(text, `\`)
+	}
+	if len(j.cur.text)+len(text) > MaxLine || len(j.cur.segs) == maxJoined {
+		j.problems.Add(pos, "", "the joined line has more than %d bytes or %d lines", MaxLine, maxJoined)
+		text, j.bad = "", true
+	}
+	if j.bad {
+		j.cur.segs = j.cur.segs[:0]
+	}
+	pos.Col = 1
+	j.cur.segs = append(j.cur.segs, valueLine{len(j.cur.text), pos})
+	if j.cur.text += text; !more {
+		j.end()
+	}
+}
+
+func (j *joiner) end() {
+	j.cur.text = cutComment(j.cur.text)
+	if j.cur.trim(); j.cur.text != "" && !j.bad {
+		j.lines = append(j.lines, j.cur)
+	}
+	j.cur, j.bad = logicalLine{}, false
 }
 
 // cutComment cuts from a "#" at the beginning or after a blank.

@@ -238,7 +238,7 @@ func asPip(p Package, constraint bool, env map[string]string) pipReq {
 	if p.Req.Marker != nil {
 		out.Marker = p.Req.Marker.String()
 	}
-	if u, err := ExpandURL(p.URL, lookupIn(env)); err == nil && u != "" {
+	if u, err := ExpandURL(p.URL, lookupOf(env)); err == nil && u != "" {
 		out.Link = u
 	}
 	for _, h := range p.Hashes {
@@ -253,7 +253,7 @@ func asPip(p Package, constraint bool, env map[string]string) pipReq {
 	return out
 }
 
-func lookupIn(env map[string]string) func(string) (string, bool) {
+func lookupOf(env map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 }
 
@@ -296,7 +296,7 @@ func settings(r *Requirements, env map[string]string) map[string]any {
 }
 
 func expand(u string, env map[string]string) string {
-	out, err := ExpandURL(u, lookupIn(env))
+	out, err := ExpandURL(u, lookupOf(env))
 	if err != nil {
 		return err.Error()
 	}
