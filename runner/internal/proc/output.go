@@ -52,7 +52,7 @@ type Sink struct {
 
 type stream struct {
 	fd      int
-	key     uint64
+	key     uint64 // guarded by the Output's mu
 	prefix  []byte
 	sink    *Sink
 	partial []byte // a line that is not ended yet
@@ -92,7 +92,6 @@ func (o *Output) read(st *stream) (more bool) {
 		return false
 	}
 	o.flush(st)
-	o.loop.remove(st.key, st.fd)
 	o.forget(st)
 	return false
 }
@@ -102,6 +101,7 @@ func (o *Output) forget(st *stream) {
 	defer o.mu.Unlock()
 	if _, ok := o.streams[st]; ok {
 		delete(o.streams, st)
+		o.loop.remove(st.key, st.fd)
 		unix.Close(st.fd)
 	}
 }
