@@ -56,12 +56,12 @@ func New(adopt bool, orphan func()) (*System, error) {
 
 // Close ends the loop. The processes that still live are left alone.
 func (s *System) Close() {
+	s.loop.close() // first: its answer to an exit ends with a send to chld
 	if s.adopt {
 		signal.Stop(s.chld)
 		close(s.chld)
 	}
 	<-s.done
-	s.loop.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.byPid {
