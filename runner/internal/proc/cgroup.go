@@ -1,13 +1,13 @@
 package proc
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +15,12 @@ import (
 // Cgroups is the directory of an application in the cgroup v2 hierarchy, with a
 // leaf for each of its processes. The hierarchy may be the only one or the
 // "unified" one of a hybrid host.
-type Cgroups struct{ dir string }
+type Cgroups struct {
+	dir string
+
+	mu   sync.Mutex
+	used map[string]bool // leaves of trees that are not forgotten yet
+}
 
 // OpenCgroups makes <v2 root>/<own path>/NAME. What a supervisor that died left
 // there is ended first: ended says how many processes that were. An error says
@@ -26,7 +31,7 @@ func OpenCgroups(name string) (c *Cgroups, ended int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	c = &Cgroups{dir: filepath.Join(base, name)}
+	c = &Cgroups{dir: filepath.Join(base, name), used: map[string]bool{}}
 	if err := os.Mkdir(c.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, 0, err
 	}
@@ -120,17 +125,23 @@ func (c *Cgroups) leaves() []string {
 	return out
 }
 
-// leaf makes the directory of a process and opens it. Where what the process
-// before left still lives in SLOT, the new one gets SLOT.2, and so on.
+// leaf makes the directory of a process and opens it. As long as the tree of
+// the process before is not forgotten its leaf is SLOT, empty or not, and the
+// new one gets SLOT.2, and so on.
 func (c *Cgroups) leaf(slot string) (*os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for n := 1; ; n++ {
 		dir := filepath.Join(c.dir, slot)
 		if n > 1 {
 			dir = fmt.Sprintf("%s.%d", dir, n)
 		}
+		if c.used[dir] {
+			continue
+		}
 		err := os.Mkdir(dir, 0o755)
-		if errors.Is(err, fs.ErrExist) && len(cgroupPids(dir)) == 0 && unix.Rmdir(dir) == nil {
-			err = os.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) && unix.Rmdir(dir) == nil {
+			err = os.Mkdir(dir, 0o755) // the kernel was not done with it when it was to go
 		}
 		if errors.Is(err, fs.ErrExist) && n < 100 {
 			continue
@@ -138,8 +149,18 @@ func (c *Cgroups) leaf(slot string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.used[dir] = true
 		return os.Open(dir)
 	}
+}
+
+// drop removes the leaf of a tree that is forgotten. A directory that something
+// still lives in stays, and the next start ends it.
+func (c *Cgroups) drop(leaf string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.used, leaf)
+	_ = unix.Rmdir(leaf)
 }
 
 func cgroupPids(dir string) []int {
@@ -152,21 +173,31 @@ func cgroupPids(dir string) []int {
 
 // ownCgroup gives the directory of the calling process in the v2 hierarchy.
 func ownCgroup() (string, error) {
-	root, mount, err := cgroup2Mount()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile("/proc/self/cgroup")
+	own, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(b)) {
+	return cgroupDir(string(mounts), string(own))
+}
+
+// cgroupDir is ownCgroup for the texts of /proc/self/mountinfo and
+// /proc/self/cgroup.
+func cgroupDir(mounts, own string) (string, error) {
+	root, mount, ok := cgroup2Mount(mounts)
+	if !ok {
+		return "", errors.New("no cgroup v2 hierarchy is mounted")
+	}
+	for line := range strings.Lines(own) {
 		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
 		if !ok {
 			continue
 		}
 		// In a container the mount may show only the part below root.
-		if rel, err := filepath.Rel(root, path); err == nil && !strings.HasPrefix(rel, "..") {
+		if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
 			return filepath.Join(mount, rel), nil
 		}
 		return filepath.Join(mount, path), nil
@@ -174,26 +205,17 @@ func ownCgroup() (string, error) {
 	return "", errors.New("/proc/self/cgroup names no cgroup of the v2 hierarchy")
 }
 
-// cgroup2Mount finds the v2 hierarchy in /proc/self/mountinfo
-// (proc_pid_mountinfo(5)).
-func cgroup2Mount() (root, mount string, err error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return "", "", err
-	}
-	defer f.Close()
-	sc := bufio.NewScanner(f)
-	for sc.Scan() {
-		left, right, ok := strings.Cut(sc.Text(), " - ")
+// cgroup2Mount finds the v2 hierarchy in a text in the form of
+// proc_pid_mountinfo(5).
+func cgroup2Mount(mounts string) (root, mount string, ok bool) {
+	for line := range strings.Lines(mounts) {
+		left, right, ok := strings.Cut(line, " - ")
 		fields := strings.Fields(left)
 		if ok && len(fields) >= 5 && strings.HasPrefix(right, "cgroup2 ") {
-			return unescapeMount(fields[3]), unescapeMount(fields[4]), nil
+			return unescapeMount(fields[3]), unescapeMount(fields[4]), true
 		}
 	}
-	if err := sc.Err(); err != nil {
-		return "", "", err
-	}
-	return "", "", errors.New("no cgroup v2 hierarchy is mounted")
+	return "", "", false
 }
 
 // unescapeMount undoes the octal escapes of mountinfo.

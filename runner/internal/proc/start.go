@@ -69,7 +69,7 @@ func (s *System) Start(spec Spec) (*Process, error) {
 			return nil, err
 		}
 		defer dir.Close()
-		tree.cgroup = dir.Name()
+		tree.cgroup, tree.cgroups = dir.Name(), spec.Cgroup
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
 	}
 	return s.fork(path, argv, attr, &pidfd, tree, spec.OnExit)
@@ -89,12 +89,12 @@ func (s *System) fork(path string, argv []string, attr *syscall.ProcAttr, pidfd 
 		// Linux before 5.2 has no CLONE_PIDFD. The child cannot have been reaped:
 		// only we do that, and we hold the lock.
 		if p.fd, err = unix.PidfdOpen(pid, 0); err != nil {
-			return nil, s.undo(pid, fmt.Errorf("pidfd_open: %w", err))
+			return nil, s.undo(pid, tree, fmt.Errorf("pidfd_open: %w", err))
 		}
 	}
 	if p.key, err = s.loop.add(p.fd, unix.EPOLLIN, func(uint32) { s.exited(p) }); err != nil {
 		unix.Close(p.fd)
-		return nil, s.undo(pid, err)
+		return nil, s.undo(pid, tree, err)
 	}
 	s.byPid[pid] = p
 	s.trees[tree] = struct{}{}
@@ -112,7 +112,8 @@ func bootTicks() uint64 {
 }
 
 // undo ends a child that cannot be watched.
-func (s *System) undo(pid int, cause error) error {
+func (s *System) undo(pid int, tree *Tree, cause error) error {
+	defer tree.removeCgroup()
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		return fmt.Errorf("%w; and pid %d cannot be killed: %v", cause, pid, err)
 	}

@@ -17,13 +17,14 @@ import (
 // A Tree is a process and whatever it started. It outlives the process: what
 // is left then is ended through Signal and Kill until Empty says so.
 type Tree struct {
-	sys    *System
-	leader int    // pid of the process, which leads its session
-	cgroup string // directory, or "" where there is none
-	mark   string
-	born   uint64 // clock ticks since boot when its process was started
-	key    uint64 // of the watch on cgroup.events
-	events int    // its descriptor, 0 for none
+	sys     *System
+	leader  int      // pid of the process, which leads its session
+	cgroup  string   // directory, or "" where there is none
+	cgroups *Cgroups // that it is one of
+	mark    string
+	born    uint64 // clock ticks since boot when its process was started
+	key     uint64 // of the watch on cgroup.events
+	events  int    // its descriptor, 0 for none
 }
 
 // Exact reports whether membership is known exactly, by a cgroup.
@@ -106,8 +107,7 @@ func (t *Tree) Notify(f func()) error {
 
 func (t *Tree) removeCgroup() {
 	if t.cgroup != "" {
-		// A directory that something still lives in stays, and the next start ends it.
-		_ = unix.Rmdir(t.cgroup)
+		t.cgroups.drop(t.cgroup)
 	}
 }
 
@@ -143,7 +143,7 @@ func (t *Tree) orphans() []int {
 // old process' rest and the new process) its age decides.
 func (s *System) origin(pid int) *Tree {
 	st, ok := readStat(pid)
-	if !ok || st.state == 'Z' {
+	if !ok || st.dead() {
 		return nil
 	}
 	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)) // unreadable: another user's, or gone
@@ -240,7 +240,7 @@ func pidsIn(b []byte) []int {
 
 // sessionOf lists the processes of a session other than its leader.
 func sessionOf(leader int) []int {
-	all := slices.Collect(scan(func(st stat) bool { return st.session == leader && st.state != 'Z' }))
+	all := slices.Collect(scan(func(st stat) bool { return st.session == leader && !st.dead() }))
 	return slices.DeleteFunc(all, func(pid int) bool { return pid == leader })
 }
 
@@ -264,18 +264,26 @@ func scan(want func(stat) bool) iter.Seq[int] {
 }
 
 type stat struct {
-	state         byte
-	ppid, session int
-	born          uint64 // clock ticks since boot
+	state                  byte
+	ppid, session, threads int
+	born                   uint64 // clock ticks since boot
 }
 
-// readStat reads /proc/PID/stat. The command name in it may hold anything, so
-// the fields are counted from its last parenthesis (proc_pid_stat(5)).
+// dead reports whether only the status is left. A process whose first thread
+// has ended is a zombie already while others run.
+func (s stat) dead() bool { return s.state == 'Z' && s.threads <= 1 }
+
 func readStat(pid int) (stat, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return stat{}, false
 	}
+	return parseStat(b)
+}
+
+// parseStat reads /proc/PID/stat. The command name in it may hold anything, so
+// the fields are counted from its last parenthesis (proc_pid_stat(5)).
+func parseStat(b []byte) (stat, bool) {
 	i := bytes.LastIndexByte(b, ')')
 	f := strings.Fields(string(b[i+1:]))
 	if i < 0 || len(f) < 20 {
@@ -283,6 +291,10 @@ func readStat(pid int) (stat, bool) {
 	}
 	ppid, err1 := strconv.Atoi(f[1])
 	session, err2 := strconv.Atoi(f[3])
-	born, err3 := strconv.ParseUint(f[19], 10, 64)
-	return stat{state: f[0][0], ppid: ppid, session: session, born: born}, err1 == nil && err2 == nil && err3 == nil
+	threads, err3 := strconv.Atoi(f[17])
+	born, err4 := strconv.ParseUint(f[19], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+		return stat{}, false
+	}
+	return stat{state: f[0][0], ppid: ppid, session: session, threads: threads, born: born}, true
 }
