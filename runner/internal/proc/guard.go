@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -51,12 +52,7 @@ func (s *System) WatchGuard(gone func()) error {
 	if !guarded {
 		return nil
 	}
-	var key uint64
-	var err error
-	key, err = s.loop.add(guardFD, unix.EPOLLIN|unix.EPOLLRDHUP, func(uint32) {
-		s.loop.remove(key, guardFD)
-		gone()
-	})
+	_, err := s.loop.add(guardFD, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLONESHOT, func(uint32) { gone() })
 	return err
 }
 
@@ -103,6 +99,9 @@ func startSupervisor(argv, env []string) (pid, link int, err error) {
 		return 0, 0, fmt.Errorf("pipe: %w", err)
 	}
 	defer unix.Close(fds[0])
+	// What we have inherited by chance is not for the supervisor's children.
+	// Linux before 5.11 cannot do that.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	pid, err = syscall.ForkExec("/proc/self/exe", append([]string{supervisorName}, argv[1:]...), &syscall.ProcAttr{
 		Env:   env,
 		Files: []uintptr{0, 1, 2, uintptr(fds[0])},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +48,7 @@ func LimitNumber(name string) (int, bool) {
 
 // shimOrder is what the shim is told, in its second argument.
 type shimOrder struct {
-	Path    string
+	Path    []byte              // not a string: a path need not be UTF-8
 	Limits  []Rlimit            `json:",omitempty"`
 	FDNames []string            `json:",omitempty"`
 	Cred    *syscall.Credential `json:",omitempty"`
@@ -55,7 +56,7 @@ type shimOrder struct {
 
 // command gives what to execute instead of the program.
 func (sh *Shim) command(spec Spec) (path string, argv []string) {
-	order, err := json.Marshal(shimOrder{Path: spec.Path, Limits: sh.Rlimits, FDNames: sh.FDNames, Cred: spec.Cred})
+	order, err := json.Marshal(shimOrder{Path: []byte(spec.Path), Limits: sh.Rlimits, FDNames: sh.FDNames, Cred: spec.Cred})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
@@ -83,10 +84,12 @@ func shim(args []string) error {
 	env := os.Environ()
 	if order.FDNames != nil {
 		// sd_listen_fds(3): LISTEN_PID must be the pid of who is executed.
+		env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "LISTEN_") }) // who reads takes the first
 		env = append(env, "LISTEN_FDS="+strconv.Itoa(len(order.FDNames)), "LISTEN_PID="+strconv.Itoa(os.Getpid()),
 			"LISTEN_FDNAMES="+strings.Join(order.FDNames, ":"))
 	}
-	return fmt.Errorf("exec %s: %w", order.Path, syscall.Exec(order.Path, args[2:], env))
+	path := string(order.Path)
+	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, args[2:], env))
 }
 
 func setUser(c *syscall.Credential) error {
