@@ -157,8 +157,16 @@ func (c *child) setSockets(sockets []schema.Socket) error {
 	if len(refs) > 0 {
 		return fmt.Errorf("there is no socket %q", refs[0])
 	}
-	if s := c.cfg.StdinSocket; s != "" && !slices.ContainsFunc(sockets, func(have schema.Socket) bool { return strings.EqualFold(have.Name, s) }) {
-		return fmt.Errorf("there is no socket %q", s)
+	name := c.cfg.StdinSocket
+	if name == "" {
+		return nil
+	}
+	i := slices.IndexFunc(sockets, func(s schema.Socket) bool { return strings.EqualFold(s.Name, name) })
+	if i < 0 {
+		return fmt.Errorf("there is no socket %q", name)
+	}
+	if sockets[i].ReusePort {
+		return fmt.Errorf("socket %q: so_reuseport and stdin_socket do not go together", name)
 	}
 	return nil
 }
@@ -376,13 +384,22 @@ func (c *child) start(wid int, exit func(*proc.Process, proc.Status)) (*proc.Pro
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case c.cfg.StdinSocket != "":
-		spec.Stdin = c.r.socketFD(c.cfg.StdinSocket)
+	if err := c.setStdin(&spec); err != nil {
+		return nil, err
+	}
+	return c.startPiped(name, spec, exit)
+}
+
+func (c *child) setStdin(spec *proc.Spec) error {
+	switch name := c.cfg.StdinSocket; {
+	case name != "":
+		if spec.Stdin = c.r.socketFD(name); spec.Stdin < 0 {
+			return fmt.Errorf("socket %q is not bound", name)
+		}
 	case !c.cfg.CloseStdin:
 		spec.Stdin = 0
 	}
-	return c.startPiped(name, spec, exit)
+	return nil
 }
 
 // startPiped gives the process pipes for its output, and starts it.
@@ -421,6 +438,9 @@ func (c *child) startPiped(name string, spec proc.Spec, exit func(*proc.Process,
 func (c *child) reusePorts(fds []int) (fresh []*proc.Listener, err error) {
 	for i, s := range c.socks {
 		if !s.ReusePort {
+			if fds[i] < 0 { // a reload could not bind it
+				return fresh, fmt.Errorf("socket %q is not bound", s.Name)
+			}
 			continue
 		}
 		l, err := c.r.sys.Listen(c.r.located(s))

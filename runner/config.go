@@ -44,7 +44,8 @@ type Config struct {
 	// tells nobody. It must return soon.
 	Report func(Event)
 
-	bad error // what Workers found wrong
+	bad       error // what Workers found wrong
+	noCgroups bool  // for tests: as if the host had none
 }
 
 func (c Config) withDefaults() Config {

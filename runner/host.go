@@ -92,7 +92,12 @@ func makeDir(dir string, mode os.FileMode) error {
 		if err := makeParents(filepath.Dir(dir)); err != nil {
 			return err
 		}
-		if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		switch err := os.Mkdir(dir, mode); {
+		case err == nil:
+			if err := os.Chmod(dir, mode); err != nil { // whatever the umask is
+				return err
+			}
+		case !errors.Is(err, fs.ErrExist):
 			return err
 		}
 		if fi, err = os.Lstat(dir); err != nil {
@@ -148,7 +153,7 @@ func ours(dir string, fi os.FileInfo) error {
 // user's. Where they are not, somebody has to decide who may.
 func (r *Runner) share() error {
 	var gid, uid uint32
-	for _, w := range r.watchers {
+	for _, w := range r.list() {
 		cred := w.child.cred
 		if cred == nil {
 			continue

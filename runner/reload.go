@@ -29,8 +29,8 @@ func (r *Runner) Reload(watchers []schema.Watcher, sockets []schema.Socket) erro
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	if r.isStopping() {
-		return errors.New("the runner is stopping")
+	if !r.isRunning() {
+		return errors.New("the runner is not running")
 	}
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err == nil {
@@ -89,6 +89,7 @@ func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (p *pl
 // the lower-case names of those that changed.
 func (r *Runner) planSockets(p *plan, sockets []schema.Socket) (changed []string, err error) {
 	names := map[string]bool{}
+	var fresh []schema.Socket
 	for _, s := range sockets {
 		key := strings.ToLower(s.Name)
 		names[key] = true
@@ -96,23 +97,33 @@ func (r *Runner) planSockets(p *plan, sockets []schema.Socket) (changed []string
 		if old != nil && sameJSON(old.cfg, r.located(s)) {
 			continue
 		}
-		changed = append(changed, key)
-		if old != nil && old.l != nil && sameAddress(old.cfg, r.located(s)) {
-			p.rebind = append(p.rebind, s)
-			continue
-		}
-		if p.bound[key], err = r.bind(s); err != nil {
-			return nil, err
-		}
+		changed, fresh = append(changed, key), append(fresh, s)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	for key := range r.sockets {
 		if !names[key] {
 			changed, p.release = append(changed, key), append(p.release, key)
 		}
 	}
+	r.mu.Unlock()
+	for _, s := range fresh {
+		if r.holds(changed, r.located(s)) {
+			p.rebind = append(p.rebind, s)
+			continue
+		}
+		if p.bound[strings.ToLower(s.Name)], err = r.bind(s); err != nil {
+			return nil, err
+		}
+	}
 	return changed, nil
+}
+
+// holds reports whether one of the sockets called names has the address of s.
+func (r *Runner) holds(names []string, s schema.Socket) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		old := r.socket(name)
+		return old != nil && sameAddress(old.cfg, s)
+	})
 }
 
 func (p *plan) drop() {
@@ -153,6 +164,9 @@ func (r *Runner) apply(p *plan) error {
 	if !r.adopt(p.keep, p.add) {
 		return errors.New("stopped while it reloaded")
 	}
+	if err := r.share(); err != nil {
+		failed = append(failed, err)
+	}
 	for w, n := range p.resize {
 		w.send(func() { w.resize(n) })
 	}
@@ -191,6 +205,9 @@ func (r *Runner) find(name string) *watcher {
 }
 
 func usesAny(c *child, names []string) bool {
+	if c.cfg.UseSockets && len(names) > 0 {
+		return true
+	}
 	for _, s := range c.socks {
 		if slices.Contains(names, strings.ToLower(s.Name)) {
 			return true

@@ -87,7 +87,7 @@ type Runner struct {
 	outcome  error
 	settled  bool // every autostarted watcher was up once
 
-	reloading sync.Mutex // one Reload at a time
+	reloading sync.Mutex // one Start, Reload or close at a time
 }
 
 type runState uint8
@@ -133,6 +133,8 @@ func (r *Runner) Start(ctx context.Context) error {
 	}
 	r.state, r.start = running, time.Now()
 	r.mu.Unlock()
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	if err := r.open(); err != nil {
 		r.close()
 		r.finish(err)
@@ -175,13 +177,17 @@ func (r *Runner) open() (err error) {
 	if err := r.bindAll(r.cfg.Sockets); err != nil {
 		return err
 	}
+	var watchers []*watcher
 	for _, c := range r.cfg.Watchers {
 		w, err := r.newWatcher(c, r.cfg.Sockets)
 		if err != nil {
 			return err
 		}
-		r.watchers = append(r.watchers, w)
+		watchers = append(watchers, w)
 	}
+	r.mu.Lock()
+	r.watchers = watchers
+	r.mu.Unlock()
 	return r.share()
 }
 
@@ -239,6 +245,8 @@ func (r *Runner) reap() {
 	for _, w := range r.list() {
 		<-w.done
 	}
+	r.reloading.Lock() // one that came before the stop holds what close gives back
+	defer r.reloading.Unlock()
 	r.close()
 	r.finish(nil)
 }
@@ -258,12 +266,14 @@ func (r *Runner) finish(err error) {
 
 // close gives back what open took, whatever part of it that was.
 func (r *Runner) close() {
+	r.mu.Lock()
 	for _, b := range r.sockets {
 		if b.l != nil {
 			b.l.Close()
 		}
 	}
 	clear(r.sockets)
+	r.mu.Unlock()
 	if r.notify != nil {
 		r.notify.Close()
 	}

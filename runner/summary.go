@@ -88,6 +88,12 @@ func (r *Runner) verdict() (outcome error, end bool) {
 	return nil, r.cfg.Once && over == essential
 }
 
+func (r *Runner) isRunning() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == running && !r.isStopping()
+}
+
 func (r *Runner) isStopping() bool {
 	select {
 	case <-r.stopping:

@@ -31,6 +31,7 @@ type watcher struct {
 	starting []*slot // in the order of their start, when warmup_delay spreads it
 	next     time.Time
 	leftover []*leftover
+	started  bool // by the runner or by a command
 	stopped  bool // for good
 }
 
@@ -154,12 +155,21 @@ func (w *watcher) fire(now time.Time) {
 	w.sweep()
 }
 
-// autostart is the start of the watcher with the runner.
+// autostart is the start of the watcher with the runner. It returns when the
+// first process is started: what comes next has a lower priority.
 func (w *watcher) autostart() {
-	if w.cfg.Autostart {
-		w.send(w.start)
-	} else {
-		w.send(w.summarize)
+	begun := make(chan struct{})
+	w.send(func() {
+		defer close(begun)
+		if w.cfg.Autostart {
+			w.start()
+		} else {
+			w.summarize()
+		}
+	})
+	select {
+	case <-begun:
+	case <-w.done:
 	}
 }
 
@@ -168,8 +178,9 @@ func (w *watcher) start() {
 	if w.stopped {
 		return
 	}
-	w.starting = slices.Clone(w.slots)
+	w.started, w.starting = true, slices.Clone(w.slots)
 	w.startNext()
+	w.summarize() // where there is no slot no transition does it
 }
 
 func (w *watcher) startNext() {
@@ -201,24 +212,27 @@ func (w *watcher) stop(kill bool) {
 }
 
 // resize changes the number of slots; the processes that stay are not touched.
+// A watcher that was not started gets its slots and no process.
 func (w *watcher) resize(n int) {
+	if w.stopped || n == w.cfg.NumProcesses {
+		return
+	}
 	w.cfg.NumProcesses = n
 	for _, s := range w.slots[min(n, len(w.slots)):] {
 		s.retired = true
 		w.event(s, watch.Stop)
 	}
-	for _, s := range w.slots[:min(n, len(w.slots))] {
-		if s.retired {
-			s.retired = false
-			w.event(s, watch.Start)
-		}
-	}
+	w.starting = slices.DeleteFunc(w.starting, func(s *slot) bool { return s.retired })
 	had := len(w.slots)
 	w.grow(n)
-	for _, s := range w.slots[had:] {
-		w.event(s, watch.Start)
+	for i, s := range w.slots[:n] {
+		if fresh := s.retired || i >= had; fresh && w.started {
+			w.event(s, watch.Start)
+		}
+		s.retired = false
 	}
 	w.dropRetired()
+	w.summarize()
 }
 
 // dropRetired forgets slots that are not asked for any more and have ended.
