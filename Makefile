@@ -21,7 +21,6 @@ run: build ## build, check, prepare and run the example under the supervisor
 	@tools/setup run
 	bin/appbundle check $(EXAMPLE)
 	@$(MAKE) --no-print-directory $(EXAMPLE)/.venv/ready
-	@echo 'http://127.0.0.1:8080/ answers as soon as the app is ready; Ctrl-C ends it'
 	@exec bin/appbundle run $(EXAMPLE)
 
 $(EXAMPLE)/.venv/ready: $(EXAMPLE)/dependencies.txt

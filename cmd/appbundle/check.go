@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"appbundle/bundle"
-	"appbundle/schema"
 )
 
 func newCheckCmd(out *printer) *cobra.Command {
@@ -42,19 +41,15 @@ is an error, or with --strict a warning.`,
 
 // A checkReport is the answer of check in JSON.
 type checkReport struct {
-	Format    int              `json:"format"`
-	Name      string           `json:"name"`
-	Version   string           `json:"version"`
-	Interface schema.Interface `json:"interface,omitempty"`
-	Findings  []bundle.Finding `json:"findings"`
-	Errors    int              `json:"errors"`
-	Warnings  int              `json:"warnings"`
+	Format   int              `json:"format"`
+	Findings []bundle.Finding `json:"findings"`
+	Errors   int              `json:"errors"`
+	Warnings int              `json:"warnings"`
 }
 
 // report prints the findings; its error is errNo when they mean no.
 func report(out *printer, app *bundle.App, findings []bundle.Finding, format string, strict bool) error {
-	r := checkReport{Format: 1, Name: app.Name, Version: app.Version, Interface: app.Entrypoint.Interface}
-	r.Findings = append([]bundle.Finding{}, findings...)
+	r := checkReport{Format: 1, Findings: append([]bundle.Finding{}, findings...)}
 	for _, f := range r.Findings {
 		if f.Level == bundle.Error {
 			r.Errors++
@@ -93,7 +88,7 @@ func printFindings(out *printer, findings []bundle.Finding) {
 func (r *checkReport) summary(app *bundle.App) string {
 	s := count(r.Errors, "error") + ", " + count(r.Warnings, "warning")
 	if len(r.Findings) == 0 {
-		s = r.Name + " " + r.Version + " conforms"
+		s = app.Name + " " + app.Version + " conforms"
 	}
 	if ep := app.Entrypoint; ep.Path != "" {
 		s += fmt.Sprintf("; %s is %s: %s", ep.Path, ep.Interface, ep.How)
