@@ -5,17 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-)
-
-const (
-	// chunkSize is what the reading goroutine hands over at a time.
-	chunkSize = 1 << 20
-	// chunksAhead bounds how far it may be ahead, and with chunkSize the memory.
-	chunksAhead = 8
 )
 
 // ArchiveOptions are the settings of [App.Archive].
@@ -44,15 +36,19 @@ func (a *App) Archive(ctx context.Context, w io.Writer, opts ArchiveOptions) err
 	if err != nil {
 		return err
 	}
+	return a.archive(ctx, w, manifest, opts.Progress)
+}
+
+// archive is Archive with a manifest that is written already.
+func (a *App) archive(ctx context.Context, w io.Writer, manifest []byte, progress func(done, total int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r := &readAhead{app: a, ctx: ctx, full: make(chan chunk, chunksAhead), free: make(chan []byte, chunksAhead)}
+	r := newReadAhead(ctx, a)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		r.run()
 	}()
-	err = a.compress(ctx, w, manifest, r, opts.Progress)
+	err := a.compress(ctx, w, manifest, r, progress)
 	cancel()
 	<-done
 	return err
@@ -108,23 +104,22 @@ func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *
 			continue
 		}
 		for left := e.Size; left > 0; {
-			c, err := r.next()
+			p, err := r.next(left)
 			if err != nil {
 				return err
 			}
-			if _, err := tw.Write(c); err != nil {
+			if _, err := tw.Write(p); err != nil {
 				return err
 			}
-			left -= int64(len(c))
-			done += int64(len(c))
-			r.release(c)
+			left -= int64(len(p))
+			done += int64(len(p))
 			if progress != nil {
 				progress(done, total)
 			}
 		}
 	}
 	// The last file's verdict comes after its last byte.
-	if _, err := r.next(); !errors.Is(err, io.EOF) {
+	if _, err := r.next(1); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil
@@ -153,111 +148,4 @@ func (a *App) size() int64 {
 		n += a.Entries[i].Size
 	}
 	return n
-}
-
-// A chunk is a piece of content, or the error that ends the stream.
-type chunk struct {
-	data []byte
-	err  error
-}
-
-// A readAhead reads the files of an App in order, in one goroutine, while
-// another compresses what it read.
-type readAhead struct {
-	app  *App
-	ctx  context.Context
-	full chan chunk
-	free chan []byte
-}
-
-// run sends the content of every file, and at the end io.EOF or the error.
-func (r *readAhead) run() {
-	err := r.files()
-	if err == nil {
-		err = io.EOF
-	}
-	select {
-	case r.full <- chunk{err: err}:
-	case <-r.ctx.Done():
-	}
-}
-
-func (r *readAhead) files() error {
-	var check maphash.Hash
-	check.SetSeed(r.app.seed)
-	for i := range r.app.Entries {
-		e := &r.app.Entries[i]
-		if e.Type != File {
-			continue
-		}
-		check.Reset()
-		if err := r.file(e, &check); err != nil {
-			return err
-		}
-		if check.Sum64() != e.check {
-			return fmt.Errorf("%s: %w", e.Path, ErrChanged)
-		}
-	}
-	return nil
-}
-
-// file sends exactly e.Size bytes, or fails.
-func (r *readAhead) file(e *Entry, check *maphash.Hash) error {
-	f, _, err := openEntry(r.app.Dir, e)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for left := e.Size; left > 0; {
-		buf, err := r.buffer()
-		if err != nil {
-			return err
-		}
-		n, err := io.ReadFull(f, buf[:min(left, chunkSize)])
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%s: %w", e.Path, ErrChanged)
-		}
-		if err != nil {
-			return err
-		}
-		check.Write(buf[:n])
-		left -= int64(n)
-		select {
-		case r.full <- chunk{data: buf[:n]}:
-		case <-r.ctx.Done():
-			return context.Cause(r.ctx)
-		}
-	}
-	var one [1]byte
-	if n, _ := f.Read(one[:]); n > 0 {
-		return fmt.Errorf("%s: %w", e.Path, ErrChanged)
-	}
-	return nil
-}
-
-// buffer takes a used buffer, or makes one while few are under way.
-func (r *readAhead) buffer() ([]byte, error) {
-	select {
-	case b := <-r.free:
-		return b[:chunkSize], nil
-	default:
-		return make([]byte, chunkSize), nil
-	}
-}
-
-func (r *readAhead) release(b []byte) {
-	select {
-	case r.free <- b[:0]:
-	default:
-	}
-}
-
-// next gives the next piece; the error is io.EOF after the last.
-func (r *readAhead) next() ([]byte, error) {
-	select {
-	case c := <-r.full:
-		return c.data, c.err
-	case <-r.ctx.Done():
-		return nil, context.Cause(r.ctx)
-	}
 }

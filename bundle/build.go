@@ -159,18 +159,23 @@ func (a *App) without(out *output) *App {
 
 // write archives a at path.
 func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Result, error) {
+	m := a.Manifest(opts.Tool)
+	manifest, err := m.Encode()
+	if err != nil {
+		return nil, err
+	}
 	f, err := opts.fs.Create(path, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	w := &countingWriter{f: f}
-	if err := a.Archive(ctx, w, ArchiveOptions{Tool: opts.Tool, Progress: opts.Progress}); err != nil {
+	if err := a.archive(ctx, w, manifest, opts.Progress); err != nil {
 		return nil, withCleanup(err, f.Abort())
 	}
 	if err := f.Commit(); err != nil {
 		return nil, err
 	}
-	res := &Result{Path: path, Digest: a.Digest(), Target: a.Target(), Size: w.n, Bytes: a.size(), App: a}
+	res := &Result{Path: path, Digest: m.Digest, Target: m.Target, Size: w.n, Bytes: a.size(), App: a}
 	for i := range a.Entries {
 		if a.Entries[i].Type == File {
 			res.Files++

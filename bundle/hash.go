@@ -8,7 +8,6 @@ import (
 	"hash/maphash"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -89,11 +88,11 @@ func (r *fileReader) read(dir string, e *Entry, keep bool) ([]byte, error) {
 	if err := r.content(f, e, &data); err != nil {
 		return nil, err
 	}
-	after, err := f.Stat()
+	after, err := f.stat()
 	if err != nil {
 		return nil, err
 	}
-	if !after.ModTime().Equal(before.ModTime()) || after.Size() != e.Size {
+	if after.Mtim != before.Mtim || after.Size != e.Size {
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrChanged)
 	}
 	return data, nil
@@ -142,22 +141,59 @@ func readFull(f io.Reader, buf []byte) (int, error) {
 
 // openEntry opens the file that the walk saw: not what a link in its place
 // points to, and without waiting for the other end of a pipe in its place.
-func openEntry(dir string, e *Entry) (*os.File, fs.FileInfo, error) {
-	name := filepath.Join(dir, filepath.FromSlash(e.Path))
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
-		return nil, nil, fmt.Errorf("%s: %w", e.Path, ErrChanged)
+func openEntry(dir string, e *Entry) (*rawFile, syscall.Stat_t, error) {
+	f, err := openRaw(filepath.Join(dir, filepath.FromSlash(e.Path)))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		err = ErrChanged
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, syscall.Stat_t{}, fmt.Errorf("%s: %w", e.Path, err)
 	}
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() != e.Size || info.Mode()&0o100 != 0 != e.X) {
-		err = fmt.Errorf("%s: %w", e.Path, ErrChanged)
+	st, err := f.stat()
+	if err == nil && (st.Mode&syscall.S_IFMT != syscall.S_IFREG || st.Size != e.Size || st.Mode&0o100 != 0 != e.X) {
+		err = ErrChanged
 	}
 	if err != nil {
 		f.Close()
-		return nil, nil, err
+		return nil, st, fmt.Errorf("%s: %w", e.Path, err)
 	}
-	return f, info, nil
+	return f, st, nil
 }
+
+// A rawFile is a regular file that is open for reading. An os.File would ask
+// the poller to watch it, in vain, for each of many small files.
+type rawFile struct{ fd int }
+
+func openRaw(name string) (*rawFile, error) {
+	for {
+		fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+		if err == nil {
+			return &rawFile{fd}, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return nil, err
+		}
+	}
+}
+
+func (f *rawFile) stat() (st syscall.Stat_t, err error) {
+	err = syscall.Fstat(f.fd, &st)
+	return st, err
+}
+
+func (f *rawFile) Read(p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(f.fd, p)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return 0, err
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+func (f *rawFile) Close() error { return syscall.Close(f.fd) }
