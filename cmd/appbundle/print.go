@@ -13,7 +13,10 @@ package main
 //   - Colours and a moving progress bar are for terminals, and neither for
 //     those where TERM is "dumb"; --no-color and NO_COLOR turn colours off.
 //   - An answer that cannot be written is a failure with a status of its own,
-//     also of --help. A remark that cannot be written is lost.
+//     also of --help; but when the reader of a pipe has gone away, the command
+//     dies of SIGPIPE without a word, as others do. A remark that cannot be
+//     written is lost. (A closed stream is /dev/null: the Go runtime opens it
+//     in its place before main, so that no file can ever get its number.)
 //   - Names that the outside world chose are printed with %q where they could
 //     carry control characters.
 
@@ -24,6 +27,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -143,6 +147,9 @@ func paint(on bool, c color, s string) string {
 func (p *printer) exit(err error) {
 	if p.answer.err != nil && (err == nil || errors.Is(err, errNo)) {
 		err = p.answer.err
+	}
+	if is[*outputError](err) && errors.Is(err, syscall.EPIPE) {
+		_, _ = p.answer.w.Write([]byte("\n")) // nobody holds SIGPIPE any more
 	}
 	p.failure(err)
 	os.Exit(exitCode(err))

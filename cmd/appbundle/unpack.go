@@ -36,12 +36,13 @@ func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bund
 	if err := bundle.Unpack(ctx, archive, dir, opts); err != nil {
 		return err
 	}
-	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
+	app, err := bundle.Survey(dir, nil)
 	if err != nil {
-		return err
+		out.remark("%s: unpacked; appbundle check tells what it is", quoteShell(dir))
+		return nil
 	}
-	out.remark("%s: %s %s, %s", dir, app.Name, app.Version, count(len(app.Entries), "entry"))
-	if i := app.Entrypoint.Interface; i == schema.WSGI || i == schema.ASGI {
+	out.remark("%s: %s %s, %s", quoteShell(dir), app.Name, app.Version, count(len(app.Entries), "entry"))
+	if i := app.Entrypoint.Interface; app.Entrypoint.Path != "" && (i == schema.WSGI || i == schema.ASGI) {
 		out.print("cd %s && python3 -m venv .venv\n.venv/bin/pip install -r dependencies.txt\n", quoteShell(dir))
 	}
 	return nil
