@@ -149,7 +149,7 @@ func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*Ap
 // out.
 func (a *App) without(out *output) *App {
 	b := *a
-	b.Entries, b.LeftOut = slices.Clone(a.Entries), slices.Clone(a.LeftOut)
+	b.LeftOut = slices.Clone(a.LeftOut)
 	rel, err := filepath.Rel(a.Dir, out.place(a))
 	if err == nil {
 		b.leaveOut(func(e *Entry) bool { return e.Path == filepath.ToSlash(rel) })
@@ -159,8 +159,7 @@ func (a *App) without(out *output) *App {
 
 // write archives a at path.
 func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Result, error) {
-	m := a.Manifest(opts.Tool)
-	manifest, err := m.Encode()
+	manifest, digest, err := a.encodeManifest(opts.Tool)
 	if err != nil {
 		return nil, err
 	}
@@ -175,13 +174,20 @@ func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Resul
 	if err := f.Commit(); err != nil {
 		return nil, err
 	}
-	res := &Result{Path: path, Digest: m.Digest, Target: m.Target, Size: w.n, Bytes: a.size(), App: a}
+	res := &Result{Path: path, Digest: digest, Target: a.Target(), Size: w.n, Bytes: a.size(), App: a}
 	for i := range a.Entries {
 		if a.Entries[i].Type == File {
 			res.Files++
 		}
 	}
 	return res, nil
+}
+
+// encodeManifest keeps the manifest in memory no longer than it takes.
+func (a *App) encodeManifest(tool string) (data []byte, digest string, err error) {
+	m := a.Manifest(tool)
+	data, err = m.Encode()
+	return data, m.Digest, err
 }
 
 // A countingWriter knows how many bytes were written.
