@@ -16,9 +16,10 @@ var update = flag.Bool("update", false, "rewrite expected texts")
 // raceEnv keeps the race detector from sleeping a second at each exit.
 const raceEnv = "GORACE=atexit_sleep_ms=0"
 
-// TestMain makes the real main a command of the scripts.
+// TestMain makes the real main a command of the scripts, under each of the names
+// that it is executed under.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"appbundle": main})
+	testscript.Main(m, map[string]func(){"appbundle": main, "appbundle-supervisor": main, "appbundle-exec": main})
 }
 
 // Each script shows a command as a user sees it.

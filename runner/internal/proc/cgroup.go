@@ -16,34 +16,91 @@ import (
 // leaf for each of its processes. The hierarchy may be the only one or the
 // "unified" one of a hybrid host.
 type Cgroups struct {
-	dir string
+	dir  string
+	lock *os.File // the directory, locked: a directory that nobody holds is stale
 
 	mu   sync.Mutex
 	used map[string]bool // leaves of trees that are not forgotten yet
 }
 
-// OpenCgroups makes <v2 root>/<own path>/NAME. What a supervisor that died left
-// there is ended first: ended says how many processes that were. An error says
-// why there is no such directory: the host has no v2 hierarchy, or this user
-// may not write there.
+// maxCopies is how many supervisors of one name can have a directory at once.
+const maxCopies = 100
+
+// OpenCgroups makes <v2 root>/<own path>/NAME, or NAME.2 and so on where a
+// supervisor of the same name that lives holds that. What supervisors that died
+// left there is ended first: ended says how many processes that were. An error
+// says why there is no such directory: the host has no v2 hierarchy, or this
+// user may not write there.
 func OpenCgroups(name string) (c *Cgroups, ended int, err error) {
 	base, err := ownCgroup()
 	if err != nil {
 		return nil, 0, err
 	}
-	c = &Cgroups{dir: filepath.Join(base, name), used: map[string]bool{}}
-	if err := os.Mkdir(c.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, 0, err
-	}
-	if ended, err = c.clear(); err != nil {
-		return nil, ended, err
-	}
 	// Permission to make a directory is not yet permission to move a process there.
 	if err := unix.Access(filepath.Join(base, "cgroup.procs"), unix.W_OK); err != nil {
-		c.Close()
-		return nil, ended, fmt.Errorf("%s: %w", filepath.Join(base, "cgroup.procs"), err)
+		return nil, 0, fmt.Errorf("%s: %w", filepath.Join(base, "cgroup.procs"), err)
 	}
-	return c, ended, nil
+	for n := 1; n <= maxCopies; n++ {
+		dir := filepath.Join(base, name)
+		if n > 1 {
+			dir = fmt.Sprintf("%s.%d", dir, n)
+		}
+		if _, err := os.Stat(dir); c != nil && err != nil {
+			return c, ended, nil // nothing stale beyond this one
+		}
+		got, err := takeCgroup(dir)
+		if err != nil {
+			return nil, ended, err
+		}
+		if got == nil {
+			continue // somebody lives there
+		}
+		killed, err := got.clear()
+		ended += killed
+		if err != nil {
+			got.Close()
+			return nil, ended, err
+		}
+		if c == nil {
+			c = got
+		} else {
+			got.Close()
+		}
+	}
+	if c == nil {
+		err = fmt.Errorf("%d supervisors are called %s", maxCopies, name)
+	}
+	return c, ended, err
+}
+
+// takeCgroup makes dir and locks it; nil where another process holds it.
+func takeCgroup(dir string) (*Cgroups, error) {
+	for {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		f, err := os.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its holder removed it in this moment
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		// The directory that we have locked may have been removed before.
+		if have, err := os.Stat(dir); err == nil {
+			if locked, err := f.Stat(); err == nil && os.SameFile(have, locked) {
+				return &Cgroups{dir: dir, lock: f, used: map[string]bool{}}, nil
+			}
+		}
+		f.Close()
+	}
 }
 
 // Dir is the directory.
@@ -56,6 +113,7 @@ func (c *Cgroups) Close() {
 		_ = unix.Rmdir(leaf) // EBUSY: something lives there
 	}
 	_ = unix.Rmdir(c.dir)
+	c.lock.Close()
 }
 
 // Kill ends every process in the directory.
