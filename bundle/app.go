@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -220,6 +219,9 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 	if a.Dir != "" {
 		a.leaveOutArchives()
 	}
+	if err := a.followEntrypoints(files, read); err != nil {
+		return err
+	}
 	a.Entrypoint = a.findEntrypoint(files)
 	if data, ok := files[externalFile]; ok {
 		a.External, a.problems[externalFile] = schema.ParseExternal(externalFile, data)
@@ -249,16 +251,10 @@ func (a *App) defaultName() string {
 // resolve follows p through the links of the application as the kernel does.
 // It gives nil for what is not there and for what leaves the directory.
 func (a *App) resolve(p string) *Entry {
-	p = path.Clean(p)
-	for range maxHops {
-		e := a.Entry(p)
-		if e == nil || e.Type != Link {
-			return e
-		}
-		if path.IsAbs(e.Link) {
-			return nil
-		}
-		p = path.Join(path.Dir(p), e.Link)
+	w := linkWalker{app: a}
+	at, missing, why := w.target("", p)
+	if missing || why != "" {
+		return nil
 	}
-	return nil
+	return a.Entry(at)
 }

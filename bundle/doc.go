@@ -34,8 +34,9 @@
 //
 // Names and links are those that package safearchive accepts, so that no
 // archive is written that would be refused. Reading takes a buffer of 256 KiB
-// for each processor, archiving less than 64 MiB, whatever the size of the
-// application; entries take some 300 bytes each.
+// for each processor, archiving 2 MiB and the compressor's 30, whatever the
+// size of the files; entries take some 300 bytes each, and while an archive is
+// made the manifest as much again.
 //
 // The package starts no process, opens no connection, and reads no environment
 // variable and no clock.

@@ -20,6 +20,22 @@ type Entrypoint struct {
 	Binding   Binding         // of a Python script
 }
 
+// followEntrypoints reads what an entrypoint that is a link points to.
+func (a *App) followEntrypoints(files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
+	for _, name := range entrypoints {
+		e := a.resolve(name)
+		if e == nil || e.Path == name || e.Type != File || e.Size > schema.MaxFile {
+			continue
+		}
+		data, err := read([]string{e.Path})
+		if err != nil {
+			return err
+		}
+		files[name] = data[e.Path]
+	}
+	return nil
+}
+
 // findEntrypoint looks for the entrypoint and decides its interface: the one
 // that app.ini states, else by the rule of the standard, from the text alone.
 func (a *App) findEntrypoint(files map[string][]byte) Entrypoint {
