@@ -129,21 +129,18 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 			continue
 		}
 		e := entryOf(se)
-		if e.Type == File && se.Hard == "" {
-			var data []byte
-			if keep(&e) {
-				data = make([]byte, 0, e.Size)
-			}
-			if err := files.content(r, &e, &data); err != nil {
+		if i, ok := seen[se.Hard]; ok && se.Hard != "" && add {
+			from := a.Entries[i]
+			from.Path, from.X = e.Path, e.X
+			e = from
+		} else if e.Type == File && se.Hard == "" {
+			data, err := files.archived(r, &e, keep(&e))
+			if err != nil {
 				return nil, err
 			}
 			if data != nil {
 				kept[e.Path] = data
 			}
-		} else if i, ok := seen[se.Hard]; ok && e.Type == File {
-			from := a.Entries[i]
-			from.Path, from.X = e.Path, e.X
-			e = from
 		}
 		if add {
 			seen[e.Path] = len(a.Entries)

@@ -98,6 +98,16 @@ func (r *fileReader) read(dir string, e *Entry, keep bool) ([]byte, error) {
 	return data, nil
 }
 
+// archived reads the current file of an archive.
+func (r *fileReader) archived(f io.Reader, e *Entry, keep bool) ([]byte, error) {
+	var data []byte
+	if keep {
+		data = make([]byte, 0, e.Size)
+	}
+	err := r.content(f, e, &data)
+	return data, err
+}
+
 // content fills in the digests and the facts of e from its stream, and fails
 // when that has not e.Size bytes. *data is appended to unless it is nil.
 func (r *fileReader) content(f io.Reader, e *Entry, data *[]byte) error {

@@ -39,6 +39,9 @@ func TestWatchers(t *testing.T) {
 				must(t, err)
 			}
 			got := render(app, lockOf(section(a, "lock")))
+			if survey, err := Survey(dir, nil); err != nil || section(a, "bind") == "" && render(survey, lockOf(section(a, "lock"))) != got {
+				t.Errorf("Survey (%v) and Load are not the same processes", err)
+			}
 			if *update {
 				rewrite(t, file, a, got)
 			} else if want := section(a, "want"); got != want {
