@@ -72,11 +72,11 @@ func TestEveryKeyDecodes(t *testing.T) {
 	values := map[string]string{
 		"app.name": "a", "app.version": "1.2.3", "app.description": "d", "app.license": "MIT", "app.interface": "wsgi",
 		"app.server": "uwsgi", "app.python": "3.12", "build.command": "make all", "build.outputs": "bin/*",
-		"build.targets": "linux_x86_64", "supervisor.umask": "022", "supervisor.warmup_delay": "1", "supervisor.pidfile": "p",
+		"supervisor.umask": "022", "supervisor.warmup_delay": "1", "supervisor.pidfile": "p",
 		"watcher.cmd": "c", "watcher.args": "-x", "watcher.working_dir": "d", "watcher.uid": "u", "watcher.gid": "7",
 		"watcher.copy_env": "on", "watcher.numprocesses": "3", "watcher.warmup_delay": "0.5", "watcher.autostart": "no",
 		"watcher.singleton": "yes", "watcher.respawn": "off", "watcher.max_retry": "-1", "watcher.graceful_timeout": "2",
-		"watcher.stop_signal": "INT", "watcher.stop_children": "1", "watcher.send_hup": "true", "watcher.priority": "-4",
+		"watcher.stop_signal": "INT", "watcher.stop_children": "1", "watcher.priority": "-4",
 		"watcher.use_sockets": "true", "watcher.stdin_socket": "s", "watcher.close_child_stdin": "false",
 		"watcher.close_child_stdout": "true", "watcher.close_child_stderr": "true", "watcher.rlimit_NAME": "10",
 		"watcher.flapping.attempts": "9", "watcher.flapping.window": "9", "watcher.flapping.retry_in": "9",

@@ -13,8 +13,8 @@ var remedies = map[string]string{
 	"circus.pubsub_endpoint":    "",
 	"circus.stats_endpoint":     "",
 	"circus.multicast_endpoint": "remove it; there is no UDP listener",
-	"circus.endpoint_owner":     "remove it; who may do what is decided by user id",
-	"circus.statsd":             "remove it; the stats endpoint is always there",
+	"circus.endpoint_owner":     "remove it; there is no control endpoint",
+	"circus.statsd":             "remove it; there is no stats endpoint",
 	"circus.check_delay":        "remove it; the death of a child is seen at once",
 	"circus.loglevel":           "remove it and use the flags of run",
 	"circus.logoutput":          "remove it; the supervisor logs to its standard error",
@@ -22,9 +22,9 @@ var remedies = map[string]string{
 	"circus.debug":              "remove it",
 	"circus.debug_gc":           "remove it",
 	"circus.fqdn_prefix":        "remove it",
-	"circus.httpd":              "remove it; the console serves HTTP itself",
-	"circus.httpd_host":         "remove it; the console serves HTTP itself",
-	"circus.httpd_port":         "remove it; the console serves HTTP itself",
+	"circus.httpd":              "remove it; there is no web console",
+	"circus.httpd_host":         "remove it; there is no web console",
+	"circus.httpd_port":         "remove it; there is no web console",
 
 	"watcher.shell":             "write cmd = sh -c '…'",
 	"watcher.shell_args":        "write cmd = sh -c '…'",
@@ -34,6 +34,7 @@ var remedies = map[string]string{
 	"watcher.virtualenv_py_ver": "name the interpreter of the environment in cmd",
 	"watcher.max_age":           "let the program end by itself, or restart it from a timer",
 	"watcher.max_age_variance":  "let the program end by itself, or restart it from a timer",
+	"watcher.send_hup":          "send HUP to the process yourself",
 	"watcher.on_demand":         "remove it; the watcher starts at once",
 	"watcher.check_flapping":    "remove it; Circus ignores it too",
 	"watcher.hooks.":            "move it into the program or into a unit of the host",
@@ -178,12 +179,12 @@ func (d *decoder) circusEndpoint(s *INISection, k *INIKey) {
 	switch {
 	case k.Value == "" || strings.HasPrefix(k.Value, "ipc://"):
 		if k.Value != "" {
-			d.finding(k.Pos, "use ctl, which finds the socket, or pass --run-dir", "[%s]: %s: the socket is in the run directory instead", s.Name, k.Name)
+			d.finding(k.Pos, "remove it", "[%s]: %s: there is no such socket", s.Name, k.Name)
 		}
 	case k.Name == "multicast_endpoint":
 		d.finding(k.Pos, remedies["circus.multicast_endpoint"], "[%s]: %s has no effect", s.Name, k.Name)
 	default:
-		d.finding(k.Pos, "use the Unix socket in the run directory", "[%s]: %s: anybody who reaches %s could run commands, so it is not opened", s.Name, k.Name, quote(k.Value))
+		d.finding(k.Pos, "remove it", "[%s]: %s: anybody who reaches %s could run commands, so it is not opened", s.Name, k.Name, quote(k.Value))
 	}
 }
 

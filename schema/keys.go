@@ -96,7 +96,6 @@ var buildKeys = []keySpec{
 		section: "build", name: "outputs", doc: "what the command makes: globs, one a line",
 		decode: func(t *target, k *INIKey) *fault { return decodeOutputs(&t.cfg.Build, k) },
 	},
-	key("build", "targets", "wheel platform tags, such as manylinux_2_28_x86_64; short: linux_x86_64", platformTags, func(t *target) *[]string { return &t.cfg.Build.Targets }),
 }
 
 var supervisorKeys = []keySpec{
@@ -149,7 +148,7 @@ func isCircusKey(section, name string) bool {
 				return true
 			}
 		}
-		return isWord(name, "shell shell_args executable copy_path virtualenv virtualenv_py_ver max_age max_age_variance on_demand check_flapping")
+		return isWord(name, "shell shell_args executable copy_path virtualenv virtualenv_py_ver max_age max_age_variance send_hup on_demand check_flapping")
 	case "socket":
 		return isWord(name, "proto interface")
 	case "supervisor":

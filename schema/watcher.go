@@ -47,7 +47,6 @@ type BuildSection struct {
 	Command    []string // an argument vector, run without a shell; nil for none
 	Outputs    []string // globs, relative to the directory
 	OutputsPos []Pos    // of each output
-	Targets    []string // wheel platform tags
 }
 
 // A SupervisorSection is [supervisor] of app.ini, or [circus] of a circus.ini.
@@ -92,7 +91,6 @@ type Watcher struct {
 	StopSignal      syscall.Signal
 	GracefulTimeout time.Duration // from the stop signal to KILL
 	StopChildren    bool          // the stop signal goes to direct children too
-	SendHUP         bool          // a graceful reload is SIGHUP to each process
 
 	UseSockets  bool   // inherit every socket, with LISTEN_FDS
 	StdinSocket string // name of the socket that is fd 0

@@ -29,7 +29,6 @@ var watcherKeys = []keySpec{
 	key("watcher", "graceful_timeout", "seconds from the stop signal to KILL", seconds, func(t *target) *time.Duration { return &t.watcher.GracefulTimeout }),
 	key("watcher", "stop_signal", "signal that asks a process to end: TERM, SIGINT, 3, SIGRTMIN+1", signalNumber, func(t *target) *syscall.Signal { return &t.watcher.StopSignal }),
 	key("watcher", "stop_children", "whether direct children get the stop signal too", boolean, func(t *target) *bool { return &t.watcher.StopChildren }),
-	key("watcher", "send_hup", "whether a graceful reload is SIGHUP to each process", boolean, func(t *target) *bool { return &t.watcher.SendHUP }),
 	key("watcher", "priority", "order of the starts, higher ones first", between(-1_000_000, 1_000_000), func(t *target) *int { return &t.watcher.Priority }),
 	key("watcher", "use_sockets", "whether it inherits every socket, with LISTEN_FDS", boolean, func(t *target) *bool { return &t.watcher.UseSockets }),
 	key("watcher", "stdin_socket", "name of the socket that is its standard input", itemName, func(t *target) *string { return &t.watcher.StdinSocket }),
