@@ -56,8 +56,8 @@ type plan struct {
 	release []string
 }
 
-func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (p *plan, err error) {
-	p = &plan{resize: map[*watcher]int{}, bound: map[string]*bound{}}
+func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (_ *plan, err error) {
+	p := &plan{resize: map[*watcher]int{}, bound: map[string]*bound{}}
 	defer func() {
 		if err != nil {
 			p.drop()
