@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"appbundle/runner/internal/proc"
+	"appbundle/runner/internal/watch"
 	"appbundle/schema"
 )
 
@@ -414,13 +415,30 @@ func everyWay(t *testing.T, f func(t *testing.T, cfg Config)) {
 	}
 }
 
-// hasCgroups reports whether this host lets us have a cgroup: it is tried.
-func hasCgroups(tb testing.TB) bool {
+// copyExe copies the test binary to where every user may execute it.
+func copyExe(tb testing.TB, dir string) string {
 	tb.Helper()
-	c, _, err := proc.OpenCgroups(testName())
+	b, err := os.ReadFile(exe)
 	if err != nil {
-		return false
+		tb.Fatal(err)
 	}
-	c.Close()
-	return true
+	path := filepath.Join(dir, "prog")
+	if err := os.WriteFile(path, b, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// almostSettled is less than the age at which a process is up that does not say
+// READY: that counts from before the start, which the test cannot see.
+const almostSettled = watch.Settled * 9 / 10
+
+// closeAtEnd closes what a test opened after the worlds that it makes later have
+// counted the descriptors.
+func closeAtEnd(tb testing.TB, c io.Closer) {
+	tb.Helper()
+	tb.Cleanup(func() { c.Close() })
 }
