@@ -24,7 +24,7 @@ import (
 func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, error) {
 	watchers := slices.Clone(app.Config.Watchers)
 	sockets := slices.Clone(app.Config.Sockets)
-	i := slices.IndexFunc(watchers, func(w schema.Watcher) bool { return w.Name == appSocket })
+	i := app.appWatcher()
 	if i >= 0 && watchers[i].Cmd != nil {
 		return watchers, sockets, nil
 	}
@@ -53,6 +53,11 @@ func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, e
 		return watchers, sockets, nil
 	}
 	return slices.Insert(watchers, 0, w), sockets, nil
+}
+
+// appWatcher is the index of [watcher:app], -1 where there is none.
+func (a *App) appWatcher() int {
+	return slices.IndexFunc(a.Config.Watchers, func(w schema.Watcher) bool { return w.Name == appSocket })
 }
 
 // noEntrypoint is the finding of a tree that must be built by now.
@@ -95,10 +100,15 @@ func (l *Launch) Missing() *EnvironmentError {
 }
 
 // Launch decides which server serves the script and which interpreter runs it.
-// Where the interpreter is not a virtual environment's (Python.Dists is nil)
-// nobody can tell here whether the server is installed.
+// It is nil where there is nothing to decide: the entrypoint is an executable,
+// or [watcher:app] has a command. Where the interpreter is not a virtual
+// environment's (Python.Dists is nil) nobody can tell here whether the server
+// is installed.
 func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	ep := &a.Entrypoint
+	if i := a.appWatcher(); ep.Interface == schema.Exec || i >= 0 && a.Config.Watchers[i].Cmd != nil {
+		return nil, nil
+	}
 	s, dist, version, err := a.findServer(lock)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 // A supervised is an app that is being run.
 type supervised struct {
+	g    *globals
 	out  *printer
 	o    runOptions
 	dir  string
@@ -27,7 +28,7 @@ type supervised struct {
 
 // supervise runs the app at path until a signal or its own end.
 func supervise(g *globals, out *printer, o runOptions, path string) error {
-	s := &supervised{out: out, o: o}
+	s := &supervised{g: g, out: out, o: o}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
@@ -45,11 +46,7 @@ func supervise(g *globals, out *printer, o runOptions, path string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := s.runnerConfig(g, p)
-	if err != nil {
-		return err
-	}
-	if s.r, err = runner.New(cfg); err != nil {
+	if s.r, err = s.runner(p); err != nil {
 		return err
 	}
 	return s.run(p, signals)
@@ -88,10 +85,23 @@ func (s *supervised) processes() (*processes, error) {
 		return p, nil
 	}
 	p.watchers, p.sockets, err = bundle.Watchers(app, nil)
-	return p, err
+	return p, s.typed(err)
 }
 
-func (s *supervised) runnerConfig(g *globals, p *processes) (runner.Config, error) {
+// runner makes a runner of the processes, and starts nothing.
+func (s *supervised) runner(p *processes) (*runner.Runner, error) {
+	cfg, err := s.runnerConfig(p)
+	if err != nil {
+		return nil, err
+	}
+	r, err := runner.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return r, s.findServer(p, r)
+}
+
+func (s *supervised) runnerConfig(p *processes) (runner.Config, error) {
 	s.name = p.app.Name
 	if s.o.name != "" {
 		s.name = s.o.name
@@ -104,10 +114,10 @@ func (s *supervised) runnerConfig(g *globals, p *processes) (runner.Config, erro
 		cfg.EnvDir = inApp(s.dir, p.app.Envs[0].Dir)
 	}
 	var err error
-	if cfg.RunDir, err = g.runDirectory(s.name); err != nil {
+	if cfg.RunDir, err = s.g.runDirectory(s.name); err != nil {
 		return cfg, err
 	}
-	cfg.StateDir, err = g.stateDirectory(s.name)
+	cfg.StateDir, err = s.g.stateDirectory(s.name)
 	return cfg, err
 }
 
@@ -151,6 +161,9 @@ func (s *supervised) run(p *processes, signals <-chan os.Signal) error {
 // reload reads everything again; what is refused changes nothing.
 func (s *supervised) reload() {
 	p, err := s.processes()
+	if err == nil {
+		_, err = s.runner(p) // one that cannot be started is none to change to
+	}
 	if err == nil {
 		err = s.r.Reload(p.watchers, p.sockets)
 	}
