@@ -260,6 +260,14 @@ func TestMatchesText(t *testing.T) {
 	}
 }
 
+// documentedRoot is the command with all that is in its help.
+func documentedRoot() *cobra.Command {
+	out := &printer{answer: &answerWriter{w: &bytes.Buffer{}}, remarks: &bytes.Buffer{}}
+	root := newRootCmd(&globals{env: func(string) string { return "" }}, out)
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
 // docs/COMMANDS.md is the help of every command, as it is.
 func TestCommandPages(t *testing.T) {
 	const name = "../../docs/COMMANDS.md"
@@ -282,10 +290,7 @@ func TestCommandPages(t *testing.T) {
 			}
 		}
 	}
-	out := &printer{answer: &answerWriter{w: &bytes.Buffer{}}, remarks: &bytes.Buffer{}}
-	root := newRootCmd(&globals{env: func(string) string { return "" }}, out)
-	root.InitDefaultCompletionCmd()
-	page(root)
+	page(documentedRoot())
 	if *update {
 		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)

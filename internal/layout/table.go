@@ -83,6 +83,7 @@ var table = []Package{
 // modules has a row for every module that the code imports.
 var modules = []Module{
 	{"github.com/spf13/cobra", []string{"cmd/appbundle"}, "0001-cobra.md"},
+	{"github.com/spf13/cobra/doc", nil, "0015-man-pages.md"},
 	{"github.com/spf13/pflag", []string{"cmd/appbundle"}, "0001-cobra.md"},
 	{"github.com/mholt/archiver/v4", []string{"bundle", "internal/safearchive"}, "0002-archiver.md"},
 	{"github.com/Masterminds/semver/v3", []string{"schema", "bundle"}, "0003-semver.md"},
