@@ -274,6 +274,11 @@ func (w *world) end(files []string, goroutines int) {
 	if w.Runner != nil && w.cfg.Adopt {
 		dropOrphans(w)
 	}
+	if w.Runner != nil && w.cgroups != nil {
+		if _, err := os.Stat(w.cgroups.Dir()); err == nil {
+			w.Errorf("%s is still there", w.cgroups.Dir())
+		}
+	}
 	if now := openFiles(w); !slices.Equal(now, files) {
 		w.Errorf("open descriptors: %q, want %q as before", now, files)
 	}

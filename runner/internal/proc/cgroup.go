@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -107,13 +108,20 @@ func takeCgroup(dir string) (*Cgroups, error) {
 func (c *Cgroups) Dir() string { return c.dir }
 
 // Close removes the directory and its empty leaves; what still lives keeps its
-// own.
+// own. A process that was reaped may be in its leaf for another moment.
 func (c *Cgroups) Close() {
+	defer c.lock.Close()
+	if c.remove() || waitEmpty(c.dir, time.Second) != nil {
+		return
+	}
+	c.remove()
+}
+
+func (c *Cgroups) remove() bool {
 	for _, leaf := range c.leaves() {
 		_ = unix.Rmdir(leaf) // EBUSY: something lives there
 	}
-	_ = unix.Rmdir(c.dir)
-	c.lock.Close()
+	return unix.Rmdir(c.dir) == nil
 }
 
 // Kill ends every process in the directory.
@@ -130,9 +138,10 @@ func (c *Cgroups) clear() (ended int, err error) {
 		if err := c.Kill(); err != nil {
 			return 0, err
 		}
-		if err := waitEmpty(c.dir); err != nil {
-			return ended, err
-		}
+	}
+	// Also where nobody is listed: who has just ended is in it for another moment.
+	if err := waitEmpty(c.dir, endPatience); err != nil {
+		return ended, err
 	}
 	for _, leaf := range c.leaves() {
 		if err := unix.Rmdir(leaf); err != nil {
@@ -142,10 +151,12 @@ func (c *Cgroups) clear() (ended int, err error) {
 	return ended, nil
 }
 
-// waitEmpty waits until the kernel has taken everything out of dir: it says so
-// by an event on cgroup.events. KILL cannot be refused, so ten seconds are for a
-// process that hangs in the kernel.
-func waitEmpty(dir string) error {
+// endPatience is for processes that hang in the kernel: KILL cannot be refused.
+const endPatience = 10 * time.Second
+
+// waitEmpty waits until the kernel has taken everything out of dir, at most for
+// the time d: it says so by an event on cgroup.events.
+func waitEmpty(dir string, d time.Duration) error {
 	name := filepath.Join(dir, "cgroup.events")
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -153,7 +164,7 @@ func waitEmpty(dir string) error {
 	}
 	defer unix.Close(fd)
 	var buf [256]byte
-	for range 100 {
+	for deadline := time.Now().Add(d); ; {
 		n, err := unix.Pread(fd, buf[:], 0)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
@@ -161,12 +172,15 @@ func waitEmpty(dir string) error {
 		if strings.Contains(string(buf[:n]), "populated 0") {
 			return nil
 		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("%s: processes in it do not end", dir)
+		}
 		pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
-		if _, err := unix.Poll(pfd, 100); err != nil && !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Poll(pfd, int(min(left, 100*time.Millisecond).Milliseconds())+1); err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("poll %s: %w", name, err)
 		}
 	}
-	return fmt.Errorf("%s: processes in it do not end", dir)
 }
 
 func (c *Cgroups) leaves() []string {
