@@ -36,14 +36,15 @@ func (e *RunningError) Hint() string { return "a second copy needs another name:
 func openHost(cfg Config) (*hostDirs, error) {
 	h := &hostDirs{}
 	if cfg.StateDir != "" {
-		if err := makeDir(cfg.StateDir, 0o700); err != nil {
+		// It may be the children's: see share.
+		if err := makeDir(cfg.StateDir, 0o700, os.Getuid() == 0); err != nil {
 			return h, err
 		}
 	}
 	if cfg.RunDir == "" {
 		return h, nil
 	}
-	if err := makeDir(cfg.RunDir, 0o710); err != nil {
+	if err := makeDir(cfg.RunDir, 0o710, false); err != nil {
 		return h, err
 	}
 	name := filepath.Join(cfg.RunDir, "lock")
@@ -83,9 +84,10 @@ func pidIn(f *os.File) int {
 	return pid
 }
 
-// makeDir makes dir and its parents. One that is there already must be ours:
-// below /tmp anybody could have made it first.
-func makeDir(dir string, mode os.FileMode) error {
+// makeDir makes dir and its parents. One that is there already must be ours,
+// or with others somebody's whom we have given it to: below /tmp anybody could
+// have made it first, and could put what he likes in the place of our files.
+func makeDir(dir string, mode os.FileMode, others bool) error {
 	fi, err := os.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -106,7 +108,7 @@ func makeDir(dir string, mode os.FileMode) error {
 	case err != nil:
 		return err
 	}
-	return ours(dir, fi)
+	return ours(dir, fi, others)
 }
 
 // makeParents makes what is missing above a directory, for its owner alone
@@ -115,7 +117,7 @@ func makeParents(dir string) error {
 	fi, err := os.Stat(dir)
 	if err == nil {
 		if filepath.Dir(dir) == os.TempDir() || filepath.Dir(dir) == "/tmp" {
-			return ours(dir, fi)
+			return ours(dir, fi, false)
 		}
 		return nil
 	}
@@ -135,12 +137,12 @@ func makeParents(dir string) error {
 	return nil
 }
 
-func ours(dir string, fi os.FileInfo) error {
+func ours(dir string, fi os.FileInfo, others bool) error {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	switch {
 	case fi.Mode().Type() != os.ModeDir:
 		return fmt.Errorf("%s: not a directory", dir)
-	case ok && int(st.Uid) != os.Getuid() && os.Getuid() != 0:
+	case ok && int(st.Uid) != os.Getuid() && !others:
 		return fmt.Errorf("%s: belongs to user %d, not to us", dir, st.Uid)
 	case fi.Mode().Perm()&0o002 != 0:
 		return fmt.Errorf("%s: everybody may write there", dir)
