@@ -96,6 +96,11 @@ func init() {
 		"say": func(text string) error { fmt.Println(text); return nil },
 		"err": func(text string) error { fmt.Fprintln(os.Stderr, text); return nil },
 		"raw": func(text string) error { fmt.Print(text); return nil }, // a line that is not ended
+		"line": func(text string) error {
+			n, err := strconv.Atoi(text)
+			fmt.Println(strings.Repeat("x", n))
+			return err
+		},
 		"pid": func(text string) error {
 			fmt.Printf("%s pid=%d ppid=%d\n", text, os.Getpid(), os.Getppid())
 			return nil
@@ -105,6 +110,7 @@ func init() {
 		"hold":  func(string) error { return hold() },
 		"deaf":  func(string) error { signal.Ignore(unix.SIGTERM); return nil },
 		"trap":  trap,
+		"await": await,
 		"env":   printEnv,
 		"id":    printID,
 		"cwd":   printDir,
@@ -141,6 +147,16 @@ func trap(text string) error {
 	fmt.Println("trapping", name)
 	fmt.Println("got", unix.SignalName((<-c).(syscall.Signal)))
 	unix.Exit(n)
+	return nil
+}
+
+// await waits for a signal and goes on.
+func await(name string) error {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, unix.SignalNum(name))
+	defer signal.Stop(c)
+	fmt.Println("awaiting", name)
+	<-c
 	return nil
 }
 
