@@ -33,8 +33,8 @@ type App struct {
 	Name        string // as app.ini says, else the directory's, normalised as PEP 503 does
 	Version     string // as app.ini says, else "0.0.0"
 
-	Config       *schema.Config       // with the defaults where there is no app.ini
-	Requirements *schema.Requirements // of dependencies.txt, nil where there is none
+	Config       *schema.Config   // with the defaults where there is no app.ini
+	Dependencies []DependencyFile // dependencies.txt and what it includes, in the order of reading
 
 	External []schema.External
 	// Pins are the distributions that dependencies.txt and the files it
@@ -57,6 +57,23 @@ type App struct {
 // that it could not be read, or wraps [ErrChanged] when somebody wrote to it
 // meanwhile; what is wrong with the application is for [Check] to say.
 func Load(dir string) (*App, error) {
+	a, err := list(dir)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := a.hashFiles(isStandardFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.understand(nil, kept, a.rereadFiles); err != nil {
+		return nil, err
+	}
+	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
+	return a, nil
+}
+
+// list walks the directory and reads nothing of its files.
+func list(dir string) (*App, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -67,14 +84,6 @@ func Load(dir string) (*App, error) {
 	}
 	a := &App{Dir: abs, Entries: w.entries, LeftOut: w.left, seed: maphash.MakeSeed()}
 	a.built = slices.Contains(w.left, manifestPath) // it was unpacked
-	kept, err := a.hashFiles(isStandardFile)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.understand(nil, kept, a.rereadFiles); err != nil {
-		return nil, err
-	}
-	a.Envs = findEnvs(abs, a.Entrypoint.interpreter())
 	return a, nil
 }
 

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"crypto/sha256"
 	"path"
 	"strings"
 
@@ -9,6 +10,13 @@ import (
 
 // maxIncludes bounds how many requirement files one application includes.
 const maxIncludes = 100
+
+// A DependencyFile is dependencies.txt, or a file that it includes.
+type DependencyFile struct {
+	*schema.Requirements
+	Constraint bool     // its lines restrict versions and ask for nothing
+	SHA256     [32]byte // of its bytes
+}
 
 // An include is a -r or -c line and what became of it.
 type include struct {
@@ -24,9 +32,8 @@ func (a *App) readDependencies(files map[string][]byte, read func([]string) (map
 	if !ok {
 		return nil
 	}
-	a.Requirements, a.problems[dependenciesFile] = schema.ParseRequirements(dependenciesFile, data)
 	seen := map[string]bool{dependenciesFile: true}
-	todo := a.addRequirements(a.Requirements, false, seen)
+	todo := a.addRequirements(dependenciesFile, data, false, seen)
 	for len(todo) > 0 && len(seen) <= maxIncludes {
 		data, err := read(names(todo))
 		if err != nil {
@@ -34,9 +41,7 @@ func (a *App) readDependencies(files map[string][]byte, read func([]string) (map
 		}
 		var next []include
 		for _, in := range todo {
-			reqs, problems := schema.ParseRequirements(in.path, data[in.path])
-			a.problems[dependenciesFile] = append(a.problems[dependenciesFile], problems...)
-			next = append(next, a.addRequirements(reqs, in.Constraint, seen)...)
+			next = append(next, a.addRequirements(in.path, data[in.path], in.Constraint, seen)...)
 		}
 		todo = next
 	}
@@ -53,7 +58,10 @@ func names(list []include) []string {
 
 // addRequirements takes note of what one file says, and gives the included
 // files that are to be read. A constraint asks for nothing.
-func (a *App) addRequirements(reqs *schema.Requirements, constraint bool, seen map[string]bool) []include {
+func (a *App) addRequirements(file string, data []byte, constraint bool, seen map[string]bool) []include {
+	reqs, problems := schema.ParseRequirements(file, data)
+	a.problems[dependenciesFile] = append(a.problems[dependenciesFile], problems...)
+	a.Dependencies = append(a.Dependencies, DependencyFile{reqs, constraint, sha256.Sum256(data)})
 	for i := range reqs.Packages {
 		p := &reqs.Packages[i]
 		if constraint || p.Req.Name == "" {

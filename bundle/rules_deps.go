@@ -34,13 +34,14 @@ func checkIncludes(a *App) []Finding {
 // checkDuplicates looks for one package on two lines of one file. Lines with
 // different markers are for different hosts.
 func checkDuplicates(a *App) []Finding {
-	if a.Requirements == nil {
+	if len(a.Dependencies) == 0 {
 		return nil
 	}
 	var all []Finding
 	first := map[string]schema.Pos{}
-	for i := range a.Requirements.Packages {
-		p := &a.Requirements.Packages[i]
+	own := a.Dependencies[0].Packages // of dependencies.txt itself
+	for i := range own {
+		p := &own[i]
 		if p.Req.Name == "" {
 			continue
 		}
@@ -60,7 +61,7 @@ func checkDuplicates(a *App) []Finding {
 // checkServer asks what run would ask, without a lock.
 func checkServer(a *App) []Finding {
 	ep := &a.Entrypoint
-	if ep.Path == "" || ep.Interface == schema.Exec || a.Requirements == nil || a.hasAppCommand() {
+	if ep.Path == "" || ep.Interface == schema.Exec || len(a.Dependencies) == 0 || a.hasAppCommand() {
 		return nil
 	}
 	_, _, _, err := a.findServer(nil)
@@ -74,16 +75,6 @@ func checkServer(a *App) []Finding {
 		pos, fix = a.Config.App.Pos, "name another server, or none"
 	}
 	return []Finding{findAt(pos, fix, "%s: %s", ep.Path, se.Reason)}
-}
-
-// hasAppCommand reports whether app.ini says itself how the application runs.
-func (a *App) hasAppCommand() bool {
-	for i := range a.Config.Watchers {
-		if w := &a.Config.Watchers[i]; w.Name == appSocket && w.Cmd != nil {
-			return true
-		}
-	}
-	return false
 }
 
 var pythonName = regexp.MustCompile(`^python(3(\.[0-9]+)?)?$`)

@@ -1,9 +1,6 @@
 package bundle
 
 import (
-	"hash/maphash"
-	"path/filepath"
-
 	"appbundle/schema"
 )
 
@@ -16,15 +13,10 @@ import (
 // The error says that the directory could not be read, or is the
 // [schema.Problems] of app.ini.
 func Survey(dir string, cfg *schema.Config) (*App, error) {
-	abs, err := filepath.Abs(dir)
+	a, err := list(dir)
 	if err != nil {
 		return nil, err
 	}
-	w, err := walk(abs)
-	if err != nil {
-		return nil, err
-	}
-	a := &App{Dir: abs, Entries: w.entries, LeftOut: w.left, seed: maphash.MakeSeed()}
 	a.index()
 	r := newFileReader(a.seed)
 	read := func(names []string) (map[string][]byte, error) {
@@ -34,7 +26,7 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 			if e == nil || e.Type != File || e.Size > schema.MaxFile {
 				continue
 			}
-			data, err := r.read(abs, e, true)
+			data, err := r.read(a.Dir, e, true)
 			if err != nil {
 				return nil, err
 			}
@@ -49,6 +41,6 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 	if err := a.understand(cfg, kept, read); err != nil {
 		return nil, err
 	}
-	a.Envs = findEnvs(abs, a.Entrypoint.interpreter())
+	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
 	return a, a.problems[appFile].Err()
 }

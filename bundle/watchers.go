@@ -24,10 +24,10 @@ import (
 func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, error) {
 	watchers := slices.Clone(app.Config.Watchers)
 	sockets := slices.Clone(app.Config.Sockets)
-	i := app.appWatcher()
-	if i >= 0 && watchers[i].Cmd != nil {
+	if app.hasAppCommand() {
 		return watchers, sockets, nil
 	}
+	i := app.appWatcher()
 	if app.Entrypoint.Path == "" {
 		return nil, nil, app.noEntrypoint()
 	}
@@ -58,6 +58,12 @@ func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, e
 // appWatcher is the index of [watcher:app], -1 where there is none.
 func (a *App) appWatcher() int {
 	return slices.IndexFunc(a.Config.Watchers, func(w schema.Watcher) bool { return w.Name == appSocket })
+}
+
+// hasAppCommand reports whether app.ini says itself how the application runs.
+func (a *App) hasAppCommand() bool {
+	i := a.appWatcher()
+	return i >= 0 && a.Config.Watchers[i].Cmd != nil
 }
 
 // noEntrypoint is the finding of a tree that must be built by now.
@@ -106,7 +112,7 @@ func (l *Launch) Missing() *EnvironmentError {
 // is installed.
 func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	ep := &a.Entrypoint
-	if i := a.appWatcher(); ep.Interface == schema.Exec || i >= 0 && a.Config.Watchers[i].Cmd != nil {
+	if ep.Interface == schema.Exec || a.hasAppCommand() {
 		return nil, nil
 	}
 	s, dist, version, err := a.findServer(lock)
