@@ -27,6 +27,7 @@ type child struct {
 	r     *Runner
 	cfg   schema.Watcher
 	dir   string
+	name  string   // of the program, as the command has it
 	path  string   // of the program
 	head  []string // words before the program's own arguments: an interpreter and its argument
 	cred  *syscall.Credential
@@ -196,9 +197,7 @@ func (c *child) setLimits() error {
 }
 
 // setProgram finds the file to execute: relative to the app directory where
-// its name has a slash, along the child's PATH otherwise. A script whose shebang
-// names an interpreter by a relative path is run by that interpreter of the
-// app directory; the kernel would look for it in the working directory.
+// its name has a slash, along the child's PATH otherwise.
 func (c *child) setProgram() error {
 	name := c.cfg.Cmd[0]
 	vars, _ := c.vars(1)
@@ -211,47 +210,81 @@ func (c *child) setProgram() error {
 	} else if c.path = lookPath(name, c.env(1)); c.path == "" {
 		return fmt.Errorf("%s: not found in the child's PATH %s", name, valueOf(c.env(1), "PATH"))
 	}
-	if err := executable(c.path); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	c.name = name
+	if interpreter, arg := shebang(c.path); interpreter != "" && !filepath.IsAbs(interpreter) {
+		// The kernel would look for it in the working directory; what is meant is
+		// the app directory.
+		c.head = []string{filepath.Join(c.r.cfg.Dir, interpreter)}
+		if arg != "" {
+			c.head = append(c.head, arg)
+		}
 	}
-	return c.setInterpreter()
+	return c.look()
 }
 
-func (c *child) setInterpreter() error {
-	f, err := os.Open(c.path)
+// look says what of a process is not there now: its working directory, its
+// program or the interpreter of that.
+func (c *child) look() error {
+	if fi, err := os.Stat(c.dir); err != nil || !fi.IsDir() {
+		if err = cause(err); err == nil {
+			err = unix.ENOTDIR
+		}
+		return fmt.Errorf("working directory %s: %w", c.dir, err)
+	}
+	if err := executable(c.path); err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	interpreter, _ := shebang(c.path)
+	path := interpreter
+	if c.head != nil {
+		path = c.head[0]
+	}
+	if path == "" {
+		return nil
+	}
+	if err := executable(path); err != nil {
+		return fmt.Errorf("%s: interpreter %q: %w", c.name, interpreter, err)
+	}
+	return nil
+}
+
+// explain adds to the error of a start what the kernel does not say: it gives
+// one number for a program, an interpreter and a directory that is not there.
+func (c *child) explain(err error) error {
+	if _, bare := err.(syscall.Errno); !bare {
+		return err
+	}
+	if found := c.look(); found != nil {
+		return found
+	}
+	return fmt.Errorf("%s: %w", c.name, err)
+}
+
+// shebang reads the first line of a script as the kernel does, which takes a
+// carriage return for a part of the name; "" for what is no script.
+func shebang(path string) (interpreter, arg string) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil // executable and not readable: no script
+		return "", "" // executable and not readable: no script
 	}
 	defer f.Close()
 	var head [512]byte
 	n, err := f.Read(head[:])
 	if err != nil || n < 2 || string(head[:2]) != "#!" {
-		return nil
+		return "", ""
 	}
 	line, _, _ := strings.Cut(string(head[2:n]), "\n")
-	interpreter, arg, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if interpreter == "" || filepath.IsAbs(interpreter) {
-		return nil
+	line = strings.Trim(line, " \t")
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		return line[:i], strings.TrimLeft(line[i:], " \t")
 	}
-	interpreter = filepath.Join(c.r.cfg.Dir, interpreter)
-	if err := executable(interpreter); err != nil {
-		return fmt.Errorf("%s: interpreter %w", c.cfg.Cmd[0], err)
-	}
-	c.head = []string{interpreter}
-	if arg = strings.TrimSpace(arg); arg != "" {
-		c.head = append(c.head, arg)
-	}
-	return nil
+	return line, ""
 }
 
 func executable(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return err
+		return cause(err)
 	}
 	if fi.IsDir() {
 		return errors.New("is a directory")
@@ -260,6 +293,15 @@ func executable(path string) error {
 		return fs.ErrPermission
 	}
 	return nil
+}
+
+// cause gives the error without the path that is said already.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 func lookPath(name string, env []string) string {
@@ -387,6 +429,11 @@ func (c *child) start(wid int, exit func(*proc.Process, proc.Status)) (*proc.Pro
 	if err := c.setStdin(&spec); err != nil {
 		return nil, err
 	}
+	if c.shim != nil { // of which the kernel says that it was started, whatever it finds
+		if err := c.look(); err != nil {
+			return nil, err
+		}
+	}
 	return c.startPiped(name, spec, exit)
 }
 
@@ -430,7 +477,10 @@ func (c *child) startPiped(name string, spec proc.Spec, exit func(*proc.Process,
 	}
 	p, err := c.r.sys.Start(spec)
 	started <- p
-	return p, err
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return p, nil
 }
 
 // reusePorts replaces the descriptors of sockets with so_reuseport by sockets

@@ -173,6 +173,8 @@ func TestProgram(t *testing.T) {
 	write("env/bin/interp", "#!/bin/sh\necho interp \"$@\"\nexec sleep 1000\n", 0o755)
 	write("bin/rel", "#! env/bin/interp -u\n", 0o755)
 	write("bin/bad", "#!env/bin/none\n", 0o755)
+	write("bin/absolute", "#!/surely/none -x\n", 0o755)
+	write("bin/windows", "#!/bin/sh\r\necho app\r\n", 0o755)
 	write("bin/plain", "x", 0o644)
 	watcher := func(name string, cmd ...string) schema.Watcher {
 		c := script(name)
@@ -193,7 +195,9 @@ func TestProgram(t *testing.T) {
 		{"bin/plain", `watcher "web": bin/plain: permission denied`},
 		{"bin", `watcher "web": bin: not found in the child's PATH ` + dir + `/env/bin:/usr/local/bin:/usr/bin:/bin`},
 		{"./bin", `watcher "web": ./bin: is a directory`},
-		{"bin/bad", `watcher "web": bin/bad: interpreter no such file or directory`},
+		{"bin/bad", `watcher "web": bin/bad: interpreter "env/bin/none": no such file or directory`},
+		{"bin/absolute", `watcher "web": bin/absolute: interpreter "/surely/none": no such file or directory`},
+		{"bin/windows", `watcher "web": bin/windows: interpreter "/bin/sh\r": no such file or directory`},
 		{"$(circus.sockets.web)", `watcher "web": there is no socket "web"`},
 	} {
 		t.Run(tt.cmd, func(t *testing.T) {
@@ -233,6 +237,8 @@ func TestConfigRefused(t *testing.T) {
 		change func(*schema.Watcher)
 		want   string
 	}{
+		{"directory", func(w *schema.Watcher) { w.Dir = "/surely/none" }, `watcher "web": working directory /surely/none: no such file or directory`},
+		{"no directory", func(w *schema.Watcher) { w.Dir = exe }, `watcher "web": working directory ` + exe + `: not a directory`},
 		{"user", func(w *schema.Watcher) { w.UID = "surely-nobody-here" }, `watcher "web": user: unknown user surely-nobody-here`},
 		{"group", func(w *schema.Watcher) { w.GID = "surely-none-here" }, `watcher "web": group: unknown group surely-none-here`},
 		{"stdin", func(w *schema.Watcher) { w.StdinSocket = "none" }, `watcher "web": there is no socket "none"`},
@@ -468,36 +474,101 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// A program that loses its x bit while it runs is an exec failure: it is
-// reported and tried again, max_retry times.
+// What cannot be executed any more is an exec failure, by whatever way: it is
+// reported with what is missing and tried again, max_retry times.
 func TestExecFails(t *testing.T) {
-	everyWay(t, func(t *testing.T, cfg Config) {
-		path := filepath.Join(hostDir(t), "prog")
-		if err := os.WriteFile(path, []byte("#!/bin/sh\necho up\nexec sleep 1000\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		c := script("web")
-		c.Cmd, c.MaxRetry = []string{path}, 3
-		cfg.Watchers = []schema.Watcher{c}
-		w := start(t, cfg)
-		w.line("web.1 | up")
-		if err := os.Chmod(path, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		kill(t, w.event(Spawned, "web").Pid)
-		var gaveUp *GaveUpError
-		if err := w.Wait(); !errors.As(err, &gaveUp) {
-			t.Errorf("Wait = %v, want a GaveUpError", err)
-		}
-		for range 3 {
-			if e := w.event(NotFound, "web"); e.String() != "web.1: spawn: permission denied" {
-				t.Errorf("event %q", e)
+	for _, tt := range []struct {
+		name  string
+		spoil func(dir string) error
+		want  string
+	}{
+		{"x bit lost", func(dir string) error { return os.Chmod(dir+"/prog", 0o644) }, "./prog: permission denied"},
+		{"gone", func(dir string) error { return os.Remove(dir + "/prog") }, "./prog: no such file or directory"},
+		{"interpreter gone", func(dir string) error { return os.Remove(dir + "/sh") }, `./prog: interpreter "DIR/sh": no such file or directory`},
+		{"directory gone", func(dir string) error { return os.Remove(dir + "/sub") }, "working directory DIR/sub: no such file or directory"},
+		{"no program", noProgram, "./prog: exec format error"},
+	} {
+		test := func(t *testing.T, cfg Config, shim bool) {
+			w, dir := startProgram(t, cfg, func(c *schema.Watcher) {
+				if c.MaxRetry = 3; shim {
+					c.Rlimits = []schema.Rlimit{{Name: "core", Value: 0}}
+				}
+			})
+			if err := tt.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			kill(t, w.event(Spawned, "web").Pid)
+			var gaveUp *GaveUpError
+			if err := w.Wait(); !errors.As(err, &gaveUp) {
+				t.Errorf("Wait = %v, want a GaveUpError", err)
+			}
+			want := "web.1: spawn: " + strings.ReplaceAll(tt.want, "DIR", dir)
+			for range 3 {
+				if e := w.event(NotFound, "web"); e.String() != want {
+					t.Errorf("event %q, want %q", e, want)
+				}
+			}
+			if n := w.count(NotFound); n != 0 {
+				t.Errorf("%d more exec failures, want 3", n)
 			}
 		}
-		if n := w.count(NotFound); n != 0 {
-			t.Errorf("%d more exec failures, want 3", n)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			everyWay(t, func(t *testing.T, cfg Config) { test(t, cfg, false) })
+			if tt.name != "no program" { // nobody but the kernel finds that
+				t.Run("shim", func(t *testing.T) { test(t, Config{}, true) })
+			}
+		})
+	}
+}
+
+// What only the exec of the shim finds is a death, and the shim says why.
+func TestShimExecFails(t *testing.T) {
+	w, dir := startProgram(t, Config{}, func(c *schema.Watcher) {
+		c.Rlimits = []schema.Rlimit{{Name: "core", Value: 0}}
+		c.Flapping = schema.Flapping{Attempts: 2, Window: time.Hour}
 	})
+	if err := noProgram(dir); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, w.event(Spawned, "web").Pid)
+	w.event(Died, "web")
+	if e := w.event(Died, "web"); e.Text != "exit status 127" {
+		t.Errorf("event %q", e)
+	}
+	want := "web.1 | appbundle: exec " + dir + "/prog: exec format error"
+	w.err.await(t, "the shim's refusal", func(s string) bool { return s == want })
+	w.event(GaveUp, "web")
+}
+
+// startProgram starts a watcher of ./prog, a script of an interpreter "sh" in
+// dir, with the working directory "sub".
+func startProgram(t *testing.T, cfg Config, change func(*schema.Watcher)) (w *world, dir string) {
+	t.Helper()
+	cfg.Dir = hostDir(t)
+	for _, err := range []error{os.Symlink("/bin/sh", cfg.Dir+"/sh"), os.Mkdir(cfg.Dir+"/sub", 0o755),
+		rewrite(cfg.Dir+"/prog", "#!"+cfg.Dir+"/sh\necho up\nexec sleep 1000\n")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := script("web")
+	c.Cmd, c.Dir = []string{"./prog"}, "sub"
+	change(&c)
+	cfg.Watchers = []schema.Watcher{c}
+	w = start(t, cfg)
+	w.line("web.1 | up")
+	return w, cfg.Dir
+}
+
+func noProgram(dir string) error { return rewrite(dir+"/prog", "\x7fELF\x7f") }
+
+// rewrite makes an executable file in the place of another one, which may be in
+// use.
+func rewrite(path, text string) error {
+	if err := os.WriteFile(path+".new", []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Without respawn what ended is not replaced, and that ends nothing.

@@ -121,7 +121,6 @@ func init() {
 		"fill":  fill,
 		"serve": serve,
 		"sock":  printSocket,
-		"nexec": func(path string) error { return os.Chmod(path, 0o644) },
 		"run":   supervise,
 	}
 }
