@@ -29,6 +29,12 @@ var table = []Package{
 		Why:  "a grammar stands on other grammars only",
 	},
 	{
+		Path: "schema/pep425",
+		Idea: "wheel tags: what fits a Python on a platform, and the best of several wheels (PEP 425)",
+		May:  []string{"schema/pep440", "schema/pep508"},
+		Why:  "a grammar stands on other grammars only",
+	},
+	{
 		Path: "bundle",
 		Idea: "an app directory: load once; check, list, digest, archive, extract and verify share that one walk; which processes it is",
 		May:  []string{"schema/...", "internal/safearchive"},
