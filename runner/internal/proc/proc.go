@@ -23,8 +23,8 @@
 // among the orphans that the System adopted those of its session, those that
 // carry its APPBUNDLE_WATCHER and APPBUNDLE_WID, and, where it is the only tree
 // they can have come from, all others. An orphan that hides from all that (it
-// left its session and its environment and there are several trees) is ended
-// by the guard when the supervisor ends, at the latest.
+// left its session and its environment and there are several slots) is ended
+// when the supervisor ends, see [EndDescendants].
 //
 // # Attributes before exec
 //

@@ -62,7 +62,7 @@ func (s *System) Start(spec Spec) (*Process, error) {
 		}
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
-	tree := &Tree{sys: s, mark: spec.Mark, born: bootTicks()}
+	tree := &Tree{sys: s, slot: spec.Slot, mark: spec.Mark, born: bootTicks()}
 	if spec.Cgroup != nil {
 		dir, err := spec.Cgroup.leaf(spec.Slot)
 		if err != nil {
@@ -97,7 +97,7 @@ func (s *System) fork(path string, argv []string, attr *syscall.ProcAttr, pidfd 
 		return nil, s.undo(pid, tree, err)
 	}
 	s.byPid[pid] = p
-	s.trees[tree] = struct{}{}
+	s.trees[tree], s.slots[tree.slot] = struct{}{}, struct{}{}
 	return p, nil
 }
 

@@ -22,6 +22,7 @@ type System struct {
 	mu       sync.Mutex // guards the fields below, and fork against reap
 	byPid    map[int]*Process
 	trees    map[*Tree]struct{}
+	slots    map[string]struct{} // of all processes that were ever started
 	onOrphan func()
 }
 
@@ -34,7 +35,7 @@ func New(adopt bool, orphan func()) (*System, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &System{loop: l, adopt: adopt, onOrphan: orphan, byPid: map[int]*Process{}, trees: map[*Tree]struct{}{}, done: make(chan struct{})}
+	s := &System{loop: l, adopt: adopt, onOrphan: orphan, byPid: map[int]*Process{}, trees: map[*Tree]struct{}{}, slots: map[string]struct{}{}, done: make(chan struct{})}
 	if !adopt {
 		close(s.done)
 		return s, nil

@@ -21,6 +21,7 @@ type Tree struct {
 	leader  int      // pid of the process, which leads its session
 	cgroup  string   // directory, or "" where there is none
 	cgroups *Cgroups // that it is one of
+	slot    string
 	mark    string
 	born    uint64 // clock ticks since boot when its process was started
 	key     uint64 // of the watch on cgroup.events
@@ -139,8 +140,8 @@ func (t *Tree) orphans() []int {
 
 // origin says which tree an orphan comes from, or nil where nothing tells: its
 // session does for most, its environment for one that called setsid, and where
-// all trees are of one slot, that slot. Of several trees of one slot (the
-// old process' rest and the new process) its age decides.
+// there was never more than one slot, that slot. Of several trees of one slot
+// (the old process' rest and the new process) its age decides.
 func (s *System) origin(pid int) *Tree {
 	st, ok := readStat(pid)
 	if !ok || st.dead() {
@@ -148,7 +149,6 @@ func (s *System) origin(pid int) *Tree {
 	}
 	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)) // unreadable: another user's, or gone
 	var all, marked []*Tree
-	oneSlot := true
 	for t := range s.trees {
 		if st.session == t.leader {
 			return t
@@ -157,12 +157,11 @@ func (s *System) origin(pid int) *Tree {
 			marked = append(marked, t)
 		}
 		all = append(all, t)
-		oneSlot = oneSlot && t.mark == all[0].mark
 	}
 	switch {
 	case len(marked) > 0:
 		return youngestBefore(marked, st.born)
-	case oneSlot:
+	case len(s.slots) == 1:
 		return youngestBefore(all, st.born)
 	}
 	return nil
