@@ -35,8 +35,9 @@ type Config struct {
 	// Environ is the supervisor's own environment: $NAME, copy_env and TMPDIR
 	// are taken from it. Nil is that of the process.
 	Environ []string
-	// Adopt makes the process a child subreaper that reaps every orphan. It is
-	// for a program that starts no process by other means.
+	// Adopt makes the process a child subreaper that reaps every orphan, and at
+	// the end kills those that are left. It is for a program that starts no
+	// process by other means.
 	Adopt bool
 	// Once starts each process once, replaces none, and ends when all have ended.
 	Once bool

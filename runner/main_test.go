@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			perform(os.Args[2:])
 			unix.Exit(0) // os.Exit takes a second under the race detector
 		case "guard":
-			os.Exit(guard(os.Args))
+			os.Exit(guard(os.Args)) // under the race detector: see newParty
 		}
 	}
 	warmUp()
@@ -308,15 +308,18 @@ func printSocket(text string) error {
 	return err
 }
 
-// supervise runs a Runner until a TERM or an INT; its events are lines.
+// A job is what a supervisor in a process of its own is to do.
+type job struct {
+	Name, RunDir string
+	Watchers     []schema.Watcher
+	NoCgroups    bool
+}
+
+// supervise runs a Runner until a TERM, an INT or a QUIT; its events are lines.
 func supervise(text string) error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	var job struct {
-		Name, RunDir string
-		Watchers     []schema.Watcher
-		NoCgroups    bool
-	}
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+	var job job
 	if err := json.Unmarshal([]byte(text), &job); err != nil {
 		return err
 	}
@@ -332,12 +335,11 @@ func supervise(text string) error {
 		select {
 		case sig := <-signals:
 			fmt.Println("got", unix.SignalName(sig.(syscall.Signal)))
-			if sig == unix.SIGHUP {
-				continue
+			if slices.Contains([]os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT}, sig) {
+				r.askStop()
 			}
-			go r.Stop()
 		case <-r.Done():
-			fmt.Println("supervisor ended:", r.Wait())
+			fmt.Println("supervised:", r.Wait())
 			return nil
 		}
 	}

@@ -274,6 +274,11 @@ func (r *Runner) close() {
 	}
 	clear(r.sockets)
 	r.mu.Unlock()
+	if r.sys != nil && r.cfg.Adopt {
+		// Who hid from every watcher was adopted all the same. A guard would end
+		// it, but there may be none, or none any more.
+		proc.EndDescendants()
+	}
 	if r.notify != nil {
 		r.notify.Close()
 	}
