@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,18 +30,23 @@ const DigestPrefix = "ab1:"
 // So U+007F, "/", "<", ">", "&", U+2028 and U+2029 are never escaped, although
 // encoding/json escapes some of them. A byte that is not UTF-8 is written as
 // U+FFFD; such a path is no path of a bundle.
-func DigestLine(e ManifestEntry) string {
+func DigestLine(e ManifestEntry) string { return string(appendDigestLine(nil, &e)) }
+
+func appendDigestLine(b []byte, e *ManifestEntry) []byte {
 	switch e.Type {
 	case EntryDir:
-		return "d " + jsonString(e.Path)
+		return appendJSONString(append(b, "d "...), e.Path)
 	case EntryLink:
-		return "l " + jsonString(e.Path) + " " + jsonString(e.Link)
+		b = appendJSONString(append(b, "l "...), e.Path)
+		return appendJSONString(append(b, ' '), e.Link)
 	}
-	x := "-"
+	x := "f - "
 	if e.X {
-		x = "x"
+		x = "f x "
 	}
-	return fmt.Sprintf("f %s %s %d %s", x, e.SHA256, e.Size, jsonString(e.Path))
+	b = append(append(append(b, x...), e.SHA256...), ' ')
+	b = strconv.AppendInt(b, e.Size, 10)
+	return appendJSONString(append(b, ' '), e.Path)
 }
 
 // TreeDigest gives the identity of a tree: "ab1:" and the SHA-256, in lower-case
@@ -48,31 +54,33 @@ func DigestLine(e ManifestEntry) string {
 // paths, each with a line feed at its end. Which entries there are is up to the
 // caller: the directories above an entry are entries of their own.
 func TreeDigest(entries []ManifestEntry) string {
-	sorted := slices.Clone(entries)
-	slices.SortFunc(sorted, func(a, b ManifestEntry) int { return strings.Compare(a.Path, b.Path) })
+	byPath := func(a, b ManifestEntry) int { return strings.Compare(a.Path, b.Path) }
+	if !slices.IsSortedFunc(entries, byPath) { // as those of a manifest are
+		entries = slices.SortedStableFunc(slices.Values(entries), byPath)
+	}
 	h := sha256.New()
-	for _, e := range sorted {
-		h.Write([]byte(DigestLine(e) + "\n"))
+	var line []byte
+	for i := range entries {
+		line = append(appendDigestLine(line[:0], &entries[i]), '\n')
+		h.Write(line)
 	}
 	return DigestPrefix + hex.EncodeToString(h.Sum(nil))
 }
 
-var shortEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
+// shortEscapes has the letter after the backslash.
+var shortEscapes = map[rune]byte{'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-func jsonString(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
+func appendJSONString(b []byte, s string) []byte {
+	b = append(b, '"')
 	for _, r := range s {
-		esc, ok := shortEscapes[r]
 		switch {
-		case ok:
-			b.WriteString(esc)
-		case r < 0x20:
-			fmt.Fprintf(&b, `\u%04x`, r)
+		case r >= 0x20 && r != '"' && r != '\\':
+			b = utf8.AppendRune(b, r)
+		case shortEscapes[r] != 0:
+			b = append(b, '\\', shortEscapes[r])
 		default:
-			b.WriteString(string(utf8.AppendRune(nil, r)))
+			b = fmt.Appendf(b, `\u%04x`, r)
 		}
 	}
-	b.WriteByte('"')
-	return b.String()
+	return append(b, '"')
 }

@@ -18,6 +18,9 @@ const (
 	// MaxManifest is the size of the largest manifest, in bytes: MaxEntries
 	// entries with paths of some 350 bytes.
 	MaxManifest = 256 << 20
+	// entryText is what an entry takes in a manifest at most, without its path
+	// and target.
+	entryText = 160
 	// MaxPath is the length of the longest path or link target, in bytes.
 	MaxPath = 4096
 )
@@ -164,35 +167,29 @@ func isCleanPath(p string) bool {
 // line.
 func (m *Manifest) Encode() ([]byte, error) {
 	var b bytes.Buffer
+	size := 1 << 10
+	for i := range m.Entries {
+		size += len(m.Entries[i].Path) + len(m.Entries[i].Link) + entryText
+	}
+	b.Grow(size)
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
 	head := *m
 	head.Entries = []ManifestEntry{}
-	text, err := marshal(head)
-	if err != nil {
+	if err := enc.Encode(&head); err != nil {
 		return nil, err
 	}
-	b.Write(bytes.TrimSuffix(text, []byte("]}")))
+	b.Truncate(b.Len() - len("]}\n"))
 	for i := range m.Entries {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		text, err := marshal(m.Entries[i])
-		if err != nil {
+		b.WriteByte('\n')
+		if err := enc.Encode(&m.Entries[i]); err != nil {
 			return nil, err
 		}
-		b.WriteByte('\n')
-		b.Write(text)
+		b.Bytes()[b.Len()-1] = ',' // for the line feed
+	}
+	if len(m.Entries) > 0 {
+		b.Truncate(b.Len() - 1)
 	}
 	b.WriteString("\n]}\n")
 	return b.Bytes(), nil
-}
-
-// marshal is json.Marshal without the escapes for HTML.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

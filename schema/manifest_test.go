@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -178,4 +179,20 @@ func FuzzManifest(f *testing.F) {
 			t.Errorf("%s reads back with %v", out, ps)
 		}
 	})
+}
+
+// BenchmarkManifest50000 is what build does beside reading and compressing.
+func BenchmarkManifest50000(b *testing.B) {
+	m := sampleManifest()
+	sum := strings.Repeat("a", 64)
+	for i := range 50_000 {
+		m.Entries = append(m.Entries, ManifestEntry{Path: fmt.Sprintf("srv/%03d/module_%05d.py", i/100, i), Type: EntryFile, Size: 3000, SHA256: sum})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Digest = TreeDigest(m.Entries)
+		if _, err := m.Encode(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
