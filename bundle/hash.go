@@ -152,7 +152,7 @@ func readFull(f io.Reader, buf []byte) (int, error) {
 // openEntry opens the file that the walk saw: not what a link in its place
 // points to, and without waiting for the other end of a pipe in its place.
 func openEntry(dir string, e *Entry) (*rawFile, syscall.Stat_t, error) {
-	f, err := openRaw(filepath.Join(dir, filepath.FromSlash(e.Path)))
+	f, err := openRaw(filepath.Join(dir, filepath.FromSlash(e.Path)), e.Size)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
 		err = ErrChanged
 	}
@@ -171,14 +171,18 @@ func openEntry(dir string, e *Entry) (*rawFile, syscall.Stat_t, error) {
 }
 
 // A rawFile is a regular file that is open for reading. An os.File would ask
-// the poller to watch it, in vain, for each of many small files.
-type rawFile struct{ fd int }
+// the poller to watch it, in vain, for each of many small files. A read that
+// gives the last byte says io.EOF at once when there was room for more.
+type rawFile struct {
+	fd   int
+	left int64 // of the size that the file should have
+}
 
-func openRaw(name string) (*rawFile, error) {
+func openRaw(name string, size int64) (*rawFile, error) {
 	for {
 		fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 		if err == nil {
-			return &rawFile{fd}, nil
+			return &rawFile{fd, size}, nil
 		}
 		if !errors.Is(err, syscall.EINTR) {
 			return nil, err
@@ -196,13 +200,17 @@ func (f *rawFile) Read(p []byte) (int, error) {
 		n, err := syscall.Read(f.fd, p)
 		switch {
 		case errors.Is(err, syscall.EINTR):
+			continue
 		case err != nil:
 			return 0, err
 		case n == 0 && len(p) > 0:
 			return 0, io.EOF
-		default:
-			return n, nil
 		}
+		f.left -= int64(n)
+		if f.left == 0 && n < len(p) {
+			return n, io.EOF
+		}
+		return n, nil
 	}
 }
 

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -81,27 +80,25 @@ func (r *readAhead) file(e *Entry, check *maphash.Hash) error {
 		return err
 	}
 	defer f.Close() // opened for reading: nothing can be lost
-	for left := e.Size; left > 0; {
+	for left := e.Size; ; {
 		if err := r.room(); err != nil {
 			return err
 		}
 		at := len(r.fill)
-		n, err := f.Read(r.fill[at:min(chunkSize, int64(at)+left)])
-		if errors.Is(err, io.EOF) {
+		n, err := f.Read(r.fill[at:chunkSize])
+		left -= int64(n)
+		if left < 0 || err == io.EOF && left > 0 {
 			return fmt.Errorf("%s: %w", e.Path, ErrChanged)
+		}
+		r.fill = r.fill[:at+n]
+		check.Write(r.fill[at:])
+		if err == io.EOF {
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
-		r.fill = r.fill[:at+n]
-		check.Write(r.fill[at:])
-		left -= int64(n)
 	}
-	var one [1]byte
-	if n, _ := f.Read(one[:]); n > 0 {
-		return fmt.Errorf("%s: %w", e.Path, ErrChanged)
-	}
-	return nil
 }
 
 // room makes sure that there is a chunk with room in it.
