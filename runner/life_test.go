@@ -259,7 +259,7 @@ func TestConfigRefused(t *testing.T) {
 // alone.
 func TestReplace(t *testing.T) {
 	everyWay(t, func(t *testing.T, cfg Config) {
-		cfg.Watchers = []schema.Watcher{pool("web", 2, "pid=ready", "hold")}
+		cfg.Watchers = []schema.Watcher{pool("web", 2, "tell=READY=1", "pid=ready", "hold")}
 		w := start(t, cfg)
 		first, other := w.pid("web.1 | ready"), w.pid("web.2 | ready")
 		for range 5 {
@@ -273,7 +273,9 @@ func TestReplace(t *testing.T) {
 			}
 			first = next
 		}
-		w.event(Settled, "")
+		for _, pid := range []int{first, other} {
+			w.events.await(t, "readiness", func(e Event) bool { return e.Kind == Ready && e.Pid == pid })
+		}
 		st := w.Status()
 		if len(st) != 1 || st[0].Want != 2 || st[0].Leftover != 0 || len(st[0].Processes) != 2 ||
 			st[0].Processes[0].Pid != first || st[0].Processes[1].Pid != other || st[0].Processes[0].Phase != "up" {

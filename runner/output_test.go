@@ -168,7 +168,7 @@ func (w *brokenWriter) Write(b []byte) (int, error) {
 // A writer that fails holds up nobody: that is said once, what is written then
 // is lost, and the other output goes on.
 func TestBrokenWriter(t *testing.T) {
-	w := start(t, Config{Stdout: &brokenWriter{n: 3}, Watchers: []schema.Watcher{pool("web", 2, "fill=2000", "err=done", "hold")}})
+	w := start(t, Config{Stdout: &brokenWriter{n: 3}, Watchers: []schema.Watcher{pool("web", 2, "fill=300", "err=done", "hold")}})
 	if e := w.event(Limited, ""); e.Text != "stdout: no space left on device; output is thrown away from here on" {
 		t.Errorf("event %q", e)
 	}

@@ -100,9 +100,9 @@ func TestResize(t *testing.T) {
 // A slot that was to be started later, and is not asked for any more, is not
 // started.
 func TestResizeDuringWarmup(t *testing.T) {
-	c := pool("web", 3, "pid=ready", "hold")
+	c := pool("web", 3, "tell=READY=1", "pid=ready", "hold")
 	c.WarmupDelay = time.Hour
-	w := start(t, Config{Watchers: []schema.Watcher{c}})
+	w := start(t, Config{RunDir: filepath.Join(hostDir(t), "run"), Watchers: []schema.Watcher{c}})
 	w.pid("web.1 | ready")
 	c.NumProcesses = 1
 	if err := w.Reload([]schema.Watcher{c}, nil); err != nil {
