@@ -2,8 +2,9 @@ package schema
 
 // A Lock answers "what does this application install?", as far as its processes
 // depend on it: every package of the lock, direct or not, at one version. The
-// nil Lock and the zero Lock answer for an application without dependencies. A
-// Lock never changes once made and may be shared between goroutines.
+// nil Lock and the zero Lock answer for an application without dependencies;
+// [PyLock.For] gives that of a lock file. A Lock never changes once made and may
+// be shared between goroutines.
 type Lock struct {
 	Packages []Pin // a name occurs once
 }

@@ -88,6 +88,7 @@ var table = []Package{
 
 // modules has a row for every module that the code imports.
 var modules = []Module{
+	{"github.com/BurntSushi/toml", []string{"schema"}, "0020-toml.md"},
 	{"github.com/spf13/cobra", []string{"cmd/appbundle"}, "0001-cobra.md"},
 	{"github.com/spf13/cobra/doc", nil, "0015-man-pages.md"},
 	{"github.com/spf13/pflag", []string{"cmd/appbundle"}, "0001-cobra.md"},
