@@ -42,9 +42,9 @@ fuzz: ## every decoder, FUZZTIME each (15s)
 	@tools/fuzz $(or $(FUZZTIME),15s)
 
 .PHONY: bench
-bench: ## the figures
+bench: build ## the figures, beside those of tar and zstd, circus, supervisor and runit; BENCH="--quick --format json"
 	@tools/setup bench
-	$(GO) test -run='^$$' -bench=. -benchmem ./...
+	@$(PYTHON) tools/bench bin/appbundle $(BENCH)
 
 .PHONY: golden
 golden: ## write expected outputs and generated tables anew; review the diff

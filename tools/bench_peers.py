@@ -1,27 +1,20 @@
-#!/usr/bin/env python3
-"""Measures appbundle beside its peers, interleaved, in one run on one machine.
+"""Measures appbundle's supervisor beside circusd, supervisord and runit.
 
-    bench_peers.py BINARY [--quick] [--only NAME[,NAME]]
-
-The supervisors run the same child, a small C program that reports its pid on a
-datagram socket and waits. A figure is the median of the rounds with the lowest
-and the highest beside it; a round takes each program once, in turn. A peer
-that is missing is an error: `make bench` installs them all.
+All run the same child, a small C program that reports its pid on a datagram
+socket and waits.
 """
-import argparse
 import contextlib
 import os
 import re
-import resource
-import shutil
+import select
 import signal
 import socket
-import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import time
+
+PEERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "out/peers/bin/")
 
 CHILD = r"""
 #include <string.h>
@@ -42,16 +35,14 @@ int main(int argc, char **argv) {
 """
 
 
-class Bench:
-    def __init__(self, binary, peers, quick):
-        self.binary, self.peers, self.quick = os.path.abspath(binary), peers, quick
-        self.dir = tempfile.mkdtemp(prefix="bench-")
-        self.child = os.path.join(self.dir, "child")
-        subprocess.run(["gcc", "-O1", "-static", "-o", self.child, "-xc", "-"], input=CHILD.encode(), check=True)
-        self.count = 0
+SLOW_SECTION = "[watcher:slow]"
 
-    def close(self):
-        shutil.rmtree(self.dir, ignore_errors=True)
+
+class Bench:
+    def __init__(self, binary, where):
+        self.binary, self.dir, self.count = binary, where, 0
+        self.child = where + "/child"
+        subprocess.run(["gcc", "-O1", "-static", "-o", self.child, "-xc", "-"], input=CHILD.encode(), check=True)
 
     @contextlib.contextmanager
     def running(self, kind, n, slow=False):
@@ -64,16 +55,16 @@ class Bench:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.bind(path)
         sock.settimeout(60)
-        argv, env = getattr(self, "conf_" + kind)(home, path, n, slow)
+        argv = getattr(self, "conf_" + kind)(home, path, n, slow)
         start = time.monotonic()
-        proc = subprocess.Popen(argv, cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        proc = subprocess.Popen(argv, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         run = Run(kind, home, proc, sock)
         try:
             run.pids = [run.report() for _ in range(n + (1 if slow else 0))]
             run.took = time.monotonic() - start
             yield run
         finally:
-            run.stop()
+            run.clean_up()
             sock.close()
 
     def conf_appbundle(self, home, path, n, slow):
@@ -84,32 +75,40 @@ class Bench:
             f.write("#!/bin/sh\nexit 1\n")
         os.chmod(home + "/app/bin/app", 0o755)
         with open(home + "/app/app.ini", "w") as f:
-            f.write(f"[app]\nname = bench\nversion = 1.0.0\n[watcher:app]\ncmd = {self.child} {path}\nnumprocesses = {n}\n"
-                    "flapping.attempts = 1000\n")
+            f.write("[app]\nname = bench\nversion = 1.0.0\n"
+                    f"[watcher:app]\ncmd = {self.child} {path}\nnumprocesses = {n}\nflapping.attempts = 1000\n")
             if slow:
-                f.write(f"[watcher:slow]\ncmd = {self.child} {path} stubborn\ngraceful_timeout = 5\n")
-        return [self.binary, "run", "--run-dir", home + "/run", "--state-dir", home + "/state", home + "/app"], os.environ
+                f.write(f"{SLOW_SECTION}\ncmd = {self.child} {path} stubborn\ngraceful_timeout = 5\n")
+        return [self.binary, "run", "--run-dir", home + "/run", "--state-dir", home + "/state", home + "/app"]
 
     def conf_circusd(self, home, path, n, slow):
         with open(home + "/circus.ini", "w") as f:
             f.write(f"[circus]\ncheck_delay = 1\nendpoint = ipc://{home}/c\npubsub_endpoint = ipc://{home}/p\nmulticast_endpoint = \"\"\n"
                     f"[watcher:w]\ncmd = {self.child} {path}\nnumprocesses = {n}\n")
-        return [self.peers + "/bin/circusd", home + "/circus.ini"], os.environ
+            if slow:
+                f.write(f"[watcher:slow]\ncmd = {self.child} {path} stubborn\ngraceful_timeout = 5\n")
+        return [PEERS + "circusd", home + "/circus.ini"]
 
     def conf_supervisord(self, home, path, n, slow):
         with open(home + "/s.conf", "w") as f:
-            f.write(f"[supervisord]\nnodaemon = true\nlogfile = {home}/log\npidfile = {home}/pid\nminfds = 4096\nuser = root\n"
+            f.write(f"[supervisord]\nnodaemon = true\nlogfile = {home}/log\npidfile = {home}/pid\nminfds = 4096\n")
+            if os.getuid() == 0:
+                f.write("user = root\n")
+            f.write(f"[unix_http_server]\nfile = {home}/c\n[supervisorctl]\nserverurl = unix://{home}/c\n"
+                    "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
                     f"[program:w]\ncommand = {self.child} {path}\nprocess_name = %(process_num)d\nnumprocs = {n}\nautorestart = true\nstartsecs = 0\n")
-        return [self.peers + "/bin/supervisord", "-c", home + "/s.conf"], os.environ
+            if slow:
+                f.write(f"[program:slow]\ncommand = {self.child} {path} stubborn\nstopwaitsecs = 5\n")
+        return [PEERS + "supervisord", "-c", home + "/s.conf"]
 
     def conf_runit(self, home, path, n, slow):
         for i in range(n + (1 if slow else 0)):
-            d = f"{home}/sv/{i}"
+            d = f"{home}/sv/{'slow' if i == n else i}"
             os.makedirs(d)
             with open(d + "/run", "w") as f:
                 f.write(f"#!/bin/sh\nexec {self.child} {path}{' stubborn' if i == n else ''}\n")
             os.chmod(d + "/run", 0o755)
-        return ["runsvdir", home + "/sv"], os.environ
+        return ["runsvdir", home + "/sv"]
 
 
 class Run:
@@ -128,14 +127,31 @@ class Run:
         self.pids[0] = self.report()
         return time.monotonic() - start
 
+    def stubborn(self):
+        """The pid of the stubborn child; it is no victim of replace from now on."""
+        for pid in self.pids:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as f:
+                if "stubborn" in f.read():
+                    self.pids.remove(pid)
+                    self.pids.append(pid)
+                    return pid
+        return None
+
     def slow_stop(self):
-        """Begins to stop the stubborn child."""
-        if self.kind == "appbundle":
-            with open(self.home + "/app/app.ini", "a") as f:
-                f.write("max_retry = 6\n")
+        """Begins to stop the stubborn child, which takes five seconds but for
+        runit, which waits for ever."""
+        home = self.home
+        if self.kind == "appbundle":  # its section is gone
+            with open(home + "/app/app.ini") as f:
+                text = f.read()
+            with open(home + "/app/app.ini", "w") as f:
+                f.write(text.partition(SLOW_SECTION)[0])
             os.kill(self.proc.pid, signal.SIGHUP)
-        else:
-            subprocess.run(["sv", "-w", "0", "down", self.home + "/sv/" + str(len(self.pids) - 1)], stdout=subprocess.DEVNULL)
+            return
+        argv = {"circusd": [PEERS + "circusctl", "--endpoint", f"ipc://{home}/c", "stop", "slow"],
+                "supervisord": [PEERS + "supervisorctl", "-c", home + "/s.conf", "stop", "slow"],
+                "runit": ["sv", "-w", "0", "down", home + "/sv/slow"]}[self.kind]
+        subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def supervisors(self):
         """The pids of the supervisor's own processes."""
@@ -167,192 +183,90 @@ class Run:
                     total += sum(int(x) for x in re.findall(r"ctxt_switches:\s+(\d+)", f.read()))
         return total
 
-    def stop(self):
-        """Stops everything and gives the seconds until all children are gone."""
+    def stop(self, limit=40):
+        """Ends the supervisor as its manual says, and gives the seconds until
+        no process of it, and no child, is left. runsvdir has no such command:
+        HUP makes it tell every runsv to stop, and it ends at once itself."""
         fds = []
-        for pid in self.pids:
+        for pid in self.pids + self.supervisors():
             with contextlib.suppress(OSError):
                 fds.append(os.pidfd_open(pid))
         start = time.monotonic()
-        own = self.supervisors()
-        with contextlib.suppress(ProcessLookupError):
+        if self.proc.poll() is None:
             os.kill(self.proc.pid, signal.SIGHUP if self.kind == "runit" else signal.SIGTERM)
-        import select
-        for fd in fds:
-            if not select.select([fd], [], [], 40)[0]:
-                print(f"{self.kind}: a child did not end", file=sys.stderr)
-            os.close(fd)
+        late = [fd for fd in fds if not select.select([fd], [], [], max(0, start + limit - time.monotonic()))[0]]
         took = time.monotonic() - start
-        try:
-            self.proc.wait(40)
-        except subprocess.TimeoutExpired:
-            pass
-        for pid in own:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        for fd in late:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        for fd in fds:
+            os.close(fd)
         self.proc.wait()
         self.pids = []
-        return took
+        return None if late else took
 
-
-def show(title, unit, results, note=""):
-    print(f"\n{title}{' (' + note + ')' if note else ''}")
-    for kind, values in results.items():
-        if values:
-            print(f"  {kind:12} {statistics.median(values):10.4g} {unit}   ({min(values):.4g} to {max(values):.4g}, {len(values)} rounds)")
-    sys.stdout.flush()
+    def clean_up(self):
+        stubborn = self.stubborn()
+        if stubborn:  # not every supervisor ends before it does
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stubborn, signal.SIGKILL)
+        self.stop(10)
 
 
 ALL = ("appbundle", "runit", "circusd", "supervisord")
 
 
-def replacement(b):
-    rounds = 5 if b.quick else 15
+def replacement(binary, where, figures, quick):
+    b = Bench(binary, where)
     results = {k: [] for k in ALL}
     with contextlib.ExitStack() as stack:
         runs = {k: stack.enter_context(b.running(k, 1)) for k in ALL}
-        for _ in range(rounds):
+        for _ in range(5 if quick else 15):
             for k in ALL:
                 results[k].append(runs[k].replace() * 1000)
-    show("replacement of a killed process", "ms", results)
+    figures.add("replacement of a killed process", "ms", results)
 
 
-def replacement_beside(b):
-    results = {"appbundle": [], "runit": []}
-    for _ in range(3 if b.quick else 5):
-        for k in results:
+def replacement_beside(binary, where, figures, quick):
+    b = Bench(binary, where)
+    results = {k: [] for k in ALL}
+    for _ in range(1 if quick else 4):
+        for k in ALL:
             with b.running(k, 1, slow=True) as run:
-                stubborn = [p for p in run.pids if "stubborn" in open(f"/proc/{p}/cmdline").read()]
-                run.pids.sort(key=lambda p: p in stubborn)
+                slow = run.stubborn()
+                time.sleep(1)  # all are ready for commands
                 run.slow_stop()
-                for _ in range(3):
-                    results[k].append(run.replace() * 1000)
-    show("replacement while another watcher takes 5 s to stop", "ms", results)
+                for _ in range(2):  # each within the five seconds, where it is quick
+                    if os.path.exists(f"/proc/{slow}"):
+                        results[k].append(run.replace() * 1000)
+    figures.add("replacement while another watcher takes 5 s to stop", "ms", results)
 
 
-def start_stop(b):
-    rounds = 2 if b.quick else 5
+def start_stop(binary, where, figures, quick):
+    b = Bench(binary, where)
     start, stop, memory = ({k: [] for k in ALL} for _ in range(3))
-    for _ in range(rounds):
+    for _ in range(2 if quick else 5):
         for k in ALL:
             with b.running(k, 200) as run:
                 start[k].append(run.took)
                 time.sleep(1.5)
                 memory[k].append(run.pss())
-                stop[k].append(run.stop())
-    show("start of 200 processes", "s", start)
-    show("stop of 200 processes", "s", stop)
-    show("memory with 200 processes", "MiB", memory, "PSS of all processes of the supervisor")
+                took = run.stop()
+                if took is None:
+                    raise SystemExit(f"{k}: did not end in 40 s")
+                stop[k].append(took)
+    figures.add("start of 200 processes", "s", start, "until the last one reports")
+    figures.add("stop of 200 processes", "s", stop, "until the last one and the supervisor itself have ended (runit: every runsv)")
+    figures.add("memory with 200 processes", "MiB", memory, "PSS of all processes of the supervisor, the guard too")
 
 
-def idle(b):
-    seconds = 10 if b.quick else 30
-    results = {k: [] for k in ALL}
+def idle(binary, where, figures, quick):
+    b = Bench(binary, where)
+    seconds = 10 if quick else 30
     with contextlib.ExitStack() as stack:
         runs = {k: stack.enter_context(b.running(k, 10)) for k in ALL}
         time.sleep(3)
         before = {k: runs[k].switches() for k in ALL}
         time.sleep(seconds)
-        for k in ALL:
-            results[k].append((runs[k].switches() - before[k]) / seconds)
-    show("context switches while idle, 10 processes", "per s", results, f"over {seconds} s")
-
-
-def tree(b):
-    """500 MB: 60 % that compresses like code, 40 % that does not."""
-    home = os.path.join(b.dir, "tree")
-    os.makedirs(home + "/bin")
-    for name in ("dependencies.txt", "external-dependencies.txt"):
-        open(f"{home}/{name}", "w").close()
-    with open(home + "/bin/app", "w") as f:
-        f.write("#!/bin/sh\n")
-    os.chmod(home + "/bin/app", 0o755)
-    with open(home + "/app.ini", "w") as f:
-        f.write("[app]\nname = tree\nversion = 1.0.0\ninterface = exec\n")
-    import random
-    rnd = random.Random(1)
-    words = [bytes(rnd.choices(b"abcdefghijklmnopqrstuvwxyz_(). ", k=rnd.randint(2, 12))) for _ in range(4000)]
-    text = b" ".join(rnd.choices(words, k=1 << 20))
-    noise = rnd.randbytes(1 << 22)
-    for i in range(8000):
-        os.makedirs(f"{home}/lib/{i // 100}", exist_ok=True)
-        with open(f"{home}/lib/{i // 100}/{i}", "wb") as f:
-            size = rnd.choice((2000, 8000, 30000, 60000, 200000))
-            at = rnd.randrange(1 << 21)
-            f.write(noise[at:at + size] if i % 5 < 2 else text[at:at + size])
-    return home
-
-
-def cpu(argv, shell=False):
-    """CPU seconds and the largest resident set of a command and its children, in MiB."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    r, w = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(1, 2)
-        p = subprocess.run(argv, shell=shell)
-        u = resource.getrusage(resource.RUSAGE_CHILDREN)
-        os.write(w, struct.pack("ddi", u.ru_utime + u.ru_stime, u.ru_maxrss / 1024, p.returncode))
-        os._exit(0)
-    os.waitpid(pid, 0)
-    seconds, rss, status = struct.unpack("ddi", os.read(r, 64))
-    os.close(r)
-    os.close(w)
-    if status != 0:
-        raise SystemExit(f"{argv}: status {status}")
-    return seconds, rss
-
-
-def build(b):
-    home = tree(b)
-    size = sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(home) for f in fs)
-    commands = {"appbundle": ([b.binary, "build", "--quiet", "-o", b.dir + "/t.tar.zst", home], False),
-                "tar | zstd -3": (f"tar -C {home} -cf - . | zstd -q -3 -T1 -f -o {b.dir}/p.tar.zst", True)}
-    seconds, memory = {k: [] for k in commands}, {k: [] for k in commands}
-    for _ in range(3 if b.quick else 7):
-        for k, (argv, shell) in commands.items():
-            s, m = cpu(argv, shell)
-            seconds[k].append(s)
-            memory[k].append(m)
-    show(f"archive of {size >> 20} MiB, level 3", "CPU s", seconds)
-    show("memory of that", "MiB", memory, "the largest process")
-    print(f"  sizes: appbundle {os.path.getsize(b.dir + '/t.tar.zst') >> 20} MiB, tar | zstd {os.path.getsize(b.dir + '/p.tar.zst') >> 20} MiB")
-
-
-def check(b):
-    home = os.path.join(b.dir, "files")
-    shutil.copytree(os.path.join(b.dir, "tree") if os.path.isdir(os.path.join(b.dir, "tree")) else tree(b), home,
-                    ignore=shutil.ignore_patterns("lib"))
-    for i in range(10000):
-        os.makedirs(f"{home}/lib/{i // 100}", exist_ok=True)
-        with open(f"{home}/lib/{i // 100}/{i}.py", "w") as f:
-            f.write(f"value = {i}\n" * 50)
-    commands = {"appbundle": ([b.binary, "check", home], False), "sha256sum": (f"find {home} -type f -exec sha256sum {{}} +", True)}
-    seconds = {k: [] for k in commands}
-    for _ in range(3 if b.quick else 9):
-        for k, (argv, shell) in commands.items():
-            seconds[k].append(cpu(argv, shell)[0])
-    show("check of 10,000 files", "CPU s", seconds, "sha256sum of them beside it")
-
-
-FIGURES = {"replacement": replacement, "beside": replacement_beside, "start": start_stop, "idle": idle, "build": build, "check": check}
-
-
-def main():
-    ap = argparse.ArgumentParser()
-    ap.add_argument("binary")
-    ap.add_argument("--peers", required=True, help="a virtual environment with circus and supervisor")
-    ap.add_argument("--quick", action="store_true")
-    ap.add_argument("--only", default=",".join(FIGURES))
-    args = ap.parse_args()
-    b = Bench(args.binary, os.path.abspath(args.peers), args.quick)
-    try:
-        for name in args.only.split(","):
-            FIGURES[name](b)
-    finally:
-        b.close()
-
-
-if __name__ == "__main__":
-    main()
+        results = {k: [(runs[k].switches() - before[k]) / seconds] for k in ALL}
+    figures.add("wake-ups while idle, 10 processes", "per s", results, f"context switches over {seconds} s")

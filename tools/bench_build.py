@@ -1,0 +1,95 @@
+"""Measures `appbundle build` beside `tar | zstd -3`, and `appbundle check`
+beside sha256sum, in CPU seconds of whole processes, in turn."""
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+
+# Runs a command and writes what the kernel says about it and all that it
+# waited for. A process counts as large as the one that started it, at least,
+# so that has to be small.
+HELPER = """
+import os, struct, sys
+null = os.open(os.devnull, os.O_WRONLY)
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])
+_, status, u = os.wait4(pid, 0)
+os.write(1, struct.pack("ddi", u.ru_utime + u.ru_stime, u.ru_maxrss / 1024, status))
+"""
+
+
+def cost(argv):
+    """The CPU seconds of a command and its children, and the memory of the largest of them in MiB."""
+    out = subprocess.run([sys.executable, "-ISc", HELPER, *argv], stdout=subprocess.PIPE, check=True).stdout
+    seconds, memory, status = struct.unpack("ddi", out)
+    if status != 0:
+        raise SystemExit(f"{argv}: wait status {status}")
+    return seconds, memory
+
+
+def app(home):
+    """An application of nothing."""
+    os.makedirs(home + "/bin")
+    for name in ("dependencies.txt", "external-dependencies.txt"):
+        open(f"{home}/{name}", "w").close()
+    with open(home + "/bin/app", "w") as f:
+        f.write("#!/bin/sh\n")
+    os.chmod(home + "/bin/app", 0o755)
+    with open(home + "/app.ini", "w") as f:
+        f.write("[app]\nname = tree\nversion = 1.0.0\ninterface = exec\n")
+
+
+def tree(home, size):
+    """An application of size bytes: the sources and programs of Go, which are
+    real and on every machine that has this project, and to fill it up what does
+    not compress, as media do not."""
+    app(home)
+    goroot = subprocess.run([os.environ.get("GO", "go"), "env", "GOROOT"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    skip = shutil.ignore_patterns("testdata", "*.pem", "test")
+    shutil.copytree(goroot, home + "/lib", ignore=skip, copy_function=shutil.copyfile, symlinks=True)
+    left = size - sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(home) for f in fs)
+    rnd = random.Random(1)
+    os.mkdir(home + "/media")
+    while left > 0:
+        n = min(left, rnd.choice((20_000, 60_000, 200_000, 1_000_000)))
+        with open(f"{home}/media/{left}", "wb") as f:
+            f.write(rnd.randbytes(n))
+        left -= n
+
+
+def build(binary, where, figures, quick):
+    size = 500_000_000
+    tree(where + "/tree", size)
+    files = sum(len(fs) for _, _, fs in os.walk(where + "/tree"))
+    ours, theirs = where + "/t.tar.zst", where + "/p.tar.zst"
+    commands = {"appbundle": [binary, "build", "-o", ours, where + "/tree"],
+                "tar | zstd -3": ["sh", "-c", f"tar -C {where}/tree -cf - . | zstd -q -3 -T1 -f -o {theirs}"]}
+    seconds, memory = rounds(commands, 3 if quick else 9)
+    figures.add(f"archive of {size / 1e6:.0f} MB in {files} files, level 3", "CPU s", seconds)
+    figures.add("memory of that", "MiB", memory, "the largest process")
+    figures.add("size of that", "MB", {"appbundle": [os.path.getsize(ours) / 1e6], "tar | zstd -3": [os.path.getsize(theirs) / 1e6]})
+
+
+def check(binary, where, figures, quick):
+    home = where + "/files"
+    app(home)
+    for i in range(10000):
+        os.makedirs(f"{home}/lib/{i // 100}", exist_ok=True)
+        with open(f"{home}/lib/{i // 100}/{i}.py", "w") as f:
+            f.write(f"value = {i}\n" * 250)
+    commands = {"appbundle": [binary, "check", home], "sha256sum": ["find", home, "-type", "f", "-exec", "sha256sum", "{}", "+"]}
+    seconds, memory = rounds(commands, 3 if quick else 9)
+    figures.add("check of 10,000 files of 3 KB", "CPU s", seconds, "sha256sum only hashes them")
+    figures.add("memory of that", "MiB", memory, "the largest process")
+
+
+def rounds(commands, n):
+    seconds, memory = {k: [] for k in commands}, {k: [] for k in commands}
+    for i in range(n + 1):
+        for k, argv in commands.items():
+            s, m = cost(argv)
+            if i > 0:  # the first fills the page cache
+                seconds[k].append(s)
+                memory[k].append(m)
+    return seconds, memory

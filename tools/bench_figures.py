@@ -1,0 +1,33 @@
+"""Figures: what `tools/bench` prints, as text for a person or as JSON."""
+import json
+import os
+import platform
+import statistics
+import sys
+
+
+class Figures:
+    """Collects figures and, as text, prints each as soon as it is known."""
+
+    def __init__(self, as_json):
+        self.as_json, self.all = as_json, []
+
+    def add(self, title, unit, results, note=""):
+        """results has the values of all rounds by the program's name."""
+        rows = {name: {"median": statistics.median(v), "min": min(v), "max": max(v), "rounds": len(v)} for name, v in results.items()}
+        self.all.append({"title": title, "unit": unit, "note": note, "results": rows})
+        if self.as_json:
+            return
+        print(f"\n{title}{', ' + note if note else ''}")
+        print(f"  {unit:16}{'median':>10}{'lowest':>10}{'highest':>10}{'rounds':>8}{'times ours':>12}")
+        ours = rows.get("appbundle", {}).get("median")
+        for name, r in rows.items():
+            times = f"{r['median'] / ours:.2f}" if ours and name != "appbundle" else ""
+            print(f"  {name:16}{r['median']:10.4g}{r['min']:10.4g}{r['max']:10.4g}{r['rounds']:8}{times:>12}")
+        sys.stdout.flush()
+
+    def end(self):
+        if self.as_json:
+            machine = {"processors": os.cpu_count(), "kernel": platform.release(), "arch": platform.machine()}
+            json.dump({"format": 1, "machine": machine, "figures": self.all}, sys.stdout, indent=1)
+            print()
