@@ -1,6 +1,6 @@
-// Package safearchive reads the archives of strangers: tar, tar.gz and
-// tar.zst. It is the one reader in the module; nothing else decodes an archive
-// that somebody else may have written.
+// Package safearchive reads the archives of strangers: tar, tar.gz and tar.zst,
+// and the zip archives that Python wheels are. It is the one reader in the
+// module; nothing else decodes an archive that somebody else may have written.
 //
 // [NewReader] recognises the format by its content, [Reader.Next] gives one
 // entry after the other, and [Extract] writes them below a directory. An entry
@@ -39,6 +39,17 @@
 //   - Concatenated gzip members, zstd frames and skippable frames are one
 //     stream. Dictionaries and any other trailing byte are refused.
 //
+// # Zip
+//
+// [OpenZip] reads the directory of a zip archive, after which its files are read
+// in any order. Names, limits and kinds are those above, but that there are
+// no links, and that set-id bits are dropped, because wheels have them. One
+// archive has one meaning: its directory, its local headers and its descriptors
+// agree in every field; entries follow each other without a gap from the first
+// byte to the directory, and nothing follows its end, not even a comment.
+// Encryption, methods other than store and deflate, and names that are not
+// marked as UTF-8 are refused.
+//
 // # Limits
 //
 // [Limits] has them all, with defaults. Size, ratio, window and headers bound
@@ -52,7 +63,7 @@
 // avoided. Every other error is about the world (the disk, the network, a
 // context) and says nothing about the archive.
 //
-// # Why not archive/tar
+// # Why not archive/tar and archive/zip
 //
 // The tar layer is our own. archive/tar hides just what has to be refused: it
 // accepts a missing end block, skips bodies of links, applies what a global
@@ -60,5 +71,6 @@
 // in front of it would have to decode every header a second time, and prove
 // that both agree. Recognising and decompressing is archiver's; an own scanner
 // walks the zstd frames, because the decoder takes up to three trailing bytes
-// for the end of the stream.
+// for the end of the stream. archive/zip believes the directory, reads no field
+// of a local header, and finds an end anywhere in the last 64 KiB.
 package safearchive
