@@ -7,7 +7,8 @@
 //
 // A directory is filled in a staging directory (0700) beside its final place,
 // flushed, and renamed to a name that must not exist yet. An existing target
-// is never replaced, merged with, or removed. See [FS.Staging].
+// is never replaced, merged with, or removed. See [FS.Staging]. The one exception
+// is asked for by name: [FS.Replacing] exchanges the new directory with the old.
 //
 // # Failure
 //

@@ -17,6 +17,7 @@ type Dir struct {
 	path   string   // of the staging directory
 	target string
 	perm   fs.FileMode
+	over   bool // an existing target is replaced
 	done   bool
 }
 
@@ -35,6 +36,21 @@ func (f FS) Staging(target string, perm fs.FileMode) (*Dir, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	return f.staging(target, perm)
+}
+
+// Replacing is [FS.Staging] for a target that may exist: Commit exchanges the
+// two in one step, so that the path always names a whole directory, and then
+// removes the old one. What it cannot remove is left under a temporary name.
+func (f FS) Replacing(target string, perm fs.FileMode) (*Dir, error) {
+	d, err := f.staging(filepath.Clean(target), perm)
+	if err == nil {
+		d.over = true
+	}
+	return d, err
+}
+
+func (f FS) staging(target string, perm fs.FileMode) (*Dir, error) {
 	if err := f.before(OpMkdir, target); err != nil {
 		return nil, err
 	}
@@ -76,6 +92,9 @@ func (d *Dir) Commit() error {
 		return errors.Join(err, d.Abort())
 	}
 	d.done = true
+	if d.over {
+		_ = RemoveAll(d.path) // the old one, if there was one; nothing depends on it
+	}
 	return nil
 }
 
@@ -96,16 +115,30 @@ func (d *Dir) commit() error {
 	if err := d.fs.before(OpRename, d.target); err != nil {
 		return err
 	}
-	if err := renameNew(d.path, d.target); err != nil {
+	undo, err := d.rename()
+	if err != nil {
 		return err
 	}
-	err := syncDir(d.fs, filepath.Dir(d.target))
-	if err != nil {
+	if err := syncDir(d.fs, filepath.Dir(d.target)); err != nil {
 		// The name may not survive a power cut; a release that is there now
 		// and gone later is worse than none.
-		err = errors.Join(err, os.Rename(d.target, d.path))
+		return errors.Join(err, undo())
 	}
-	return err
+	return nil
+}
+
+// rename gives the staging directory its name. undo takes it back.
+func (d *Dir) rename() (undo func() error, err error) {
+	if d.over {
+		err := exchange(d.path, d.target)
+		if err == nil {
+			return func() error { return exchange(d.path, d.target) }, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return func() error { return os.Rename(d.target, d.path) }, renameNew(d.path, d.target)
 }
 
 // Abort removes the staging directory. After Commit or a first Abort it does
@@ -151,4 +184,17 @@ func renameByLook(from, to string) error {
 		return err
 	}
 	return os.Rename(from, to)
+}
+
+// exchangeByRename is exchange where there is no such operation: for a moment,
+// and after a crash in it, b does not exist and its old content is beside a.
+func exchangeByRename(a, b string) error {
+	aside := a + ".old"
+	if err := os.Rename(b, aside); err != nil {
+		return err
+	}
+	if err := os.Rename(a, b); err != nil {
+		return errors.Join(err, os.Rename(aside, b))
+	}
+	return os.Rename(aside, a)
 }

@@ -19,6 +19,18 @@ func renameNew(from, to string) error {
 	return nil
 }
 
+// exchange swaps two names in one step. Both must exist.
+func exchange(a, b string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return exchangeByRename(a, b) // NFS and some FUSE file systems
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
 // syncTree flushes everything below dir: one syncfs is far cheaper than an
 // fsync for each of thousands of files. It reports whatever the kernel failed
 // to write since dir was opened, hence the descriptor from before the writes.

@@ -19,6 +19,7 @@ const (
 	OpRename  Op = "rename"
 	OpMkdir   Op = "mkdir"
 	OpSymlink Op = "symlink"
+	OpLink    Op = "link"
 )
 
 // An FS is the file system as its writers see it. The zero FS is the real one.
