@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,6 +155,36 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// A child's stdin is /dev/null, or the supervisor's own where the file says so.
+func TestStdin(t *testing.T) {
+	f, err := os.Create(filepath.Join(hostDir(t), "in"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, f)
+	own, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(unix.Dup2(own, 0), unix.Close(own)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := unix.Dup2(int(f.Fd()), 0); err != nil {
+		t.Fatal(err)
+	}
+	open := script("open", "stdin", "hold")
+	open.CloseStdin = false
+	w := start(t, Config{Watchers: []schema.Watcher{script("closed", "stdin", "hold"), open}})
+	if got := w.line("closed.1 | stdin="); got != os.DevNull {
+		t.Errorf("stdin is %s, want %s", got, os.DevNull)
+	}
+	if got := w.line("open.1 | stdin="); got != f.Name() {
+		t.Errorf("stdin is %s, want the supervisor's: %s", got, f.Name())
+	}
+}
+
 // A program is found as the standard says, and a relative shebang is one of the
 // app directory.
 func TestProgram(t *testing.T) {
@@ -183,11 +214,19 @@ func TestProgram(t *testing.T) {
 	}
 	w := start(t, Config{Dir: dir, EnvDir: filepath.Join(dir, "env"), Watchers: []schema.Watcher{
 		watcher("slash", "bin/app", "one"), watcher("path", "tool"), watcher("rel", "bin/rel", "x"), watcher("sub", "$(circus.working_dir)/bin/app", "$(circus.wid)"),
+		watcher("env", "bin/app", "$(circus.env.APPBUNDLE_WATCHER)$(circus.env.NONE)"),
 	}})
 	w.line("slash.1 | app " + dir + "/bin/app one")
 	w.line("path.1 | tool")
 	w.line("rel.1 | interp -u " + dir + "/bin/rel x")
 	w.line("sub.1 | app " + dir + "/bin/app 1")
+	w.line("env.1 | app " + dir + "/bin/app env$(circus.env.NONE)")
+	if p, err := w.Program("rel"); err != nil || p.Path != dir+"/bin/rel" || !slices.Contains(p.Env, "APPBUNDLE_WATCHER=rel") || p.Credential != nil {
+		t.Errorf("Program = %+v, %v", p, err)
+	}
+	if _, err := w.Program("none"); err == nil || err.Error() != `there is no watcher "none"` {
+		t.Errorf("Program of no watcher: %v", err)
+	}
 	for _, tt := range []struct {
 		cmd  string
 		want string
@@ -202,8 +241,15 @@ func TestProgram(t *testing.T) {
 	} {
 		t.Run(tt.cmd, func(t *testing.T) {
 			w := newWorld(t, Config{Dir: dir, EnvDir: filepath.Join(dir, "env"), Watchers: []schema.Watcher{watcher("ok", "tool"), watcher("web", tt.cmd)}})
-			if err := w.Start(context.Background()); err == nil || err.Error() != tt.want {
+			err := w.Start(context.Background())
+			if err == nil || err.Error() != tt.want {
 				t.Errorf("Start of %s = %v, want %s", tt.cmd, err, tt.want)
+			}
+			if missing := strings.HasSuffix(tt.want, "no such file or directory"); errors.Is(err, fs.ErrNotExist) != missing {
+				t.Errorf("%v is fs.ErrNotExist: %v, want %v", err, !missing, missing)
+			}
+			if _, progErr := w.Program("web"); progErr == nil || progErr.Error() != tt.want {
+				t.Errorf("Program = %v, want %s", progErr, tt.want)
 			}
 			if n := w.count(Spawned); n != 0 {
 				t.Errorf("%d processes were started by a start that was refused", n)
@@ -629,6 +675,45 @@ func TestOrder(t *testing.T) {
 	}
 	if n := w.count(Spawned); n != 1 {
 		t.Errorf("%d more starts, want 1: the others were an hour away", n)
+	}
+}
+
+// With a warmup_delay the processes of a pool start one after the other.
+func TestWarmup(t *testing.T) {
+	const delay = 5 * time.Millisecond
+	c := pool("web", 4, "hold")
+	c.WarmupDelay = delay
+	w := start(t, Config{Watchers: []schema.Watcher{c}})
+	var last time.Time
+	for wid := 1; wid <= 4; wid++ {
+		e := w.event(Spawned, "web")
+		if e.WID != wid || e.Time.Sub(last) < delay {
+			t.Errorf("start of slot %d, %v after the one before; want slot %d and at least %v", e.WID, e.Time.Sub(last), wid, delay)
+		}
+		last = e.Time
+	}
+}
+
+// A stop does not wait for watchers that are still to be started.
+func TestStopDuringWarmup(t *testing.T) {
+	w := start(t, Config{Watchers: []schema.Watcher{script("first", "hold"), script("second", "hold")}, WarmupDelay: time.Hour})
+	w.event(Spawned, "first")
+	if err := w.Stop(); err != nil {
+		t.Error(err)
+	}
+	if n := w.count(Spawned); n != 0 {
+		t.Errorf("%d more starts, want none", n)
+	}
+}
+
+// When all have given up, the error names all.
+func TestGiveUpAll(t *testing.T) {
+	a, b := script("a", "exit=1"), script("b", "exit=1")
+	a.Flapping = schema.Flapping{Attempts: 1, Window: time.Hour}
+	b.Flapping = a.Flapping
+	w := start(t, Config{Watchers: []schema.Watcher{a, b}})
+	if err := w.Wait(); err == nil || err.Error() != `every watcher gave up: ["a" "b"]` {
+		t.Errorf("Wait = %v", err)
 	}
 }
 

@@ -114,6 +114,7 @@ func init() {
 		"env":   printEnv,
 		"id":    printID,
 		"cwd":   printDir,
+		"stdin": printStdin,
 		"fds":   printDescriptors,
 		"limit": printLimit,
 		"spawn": spawnChild,
@@ -177,6 +178,12 @@ func printID(string) error {
 func printDir(string) error {
 	dir, err := os.Getwd()
 	fmt.Printf("cwd=%s argv0=%s\n", dir, os.Args[0])
+	return err
+}
+
+func printStdin(string) error {
+	target, err := os.Readlink("/proc/self/fd/0")
+	fmt.Printf("stdin=%s\n", target)
 	return err
 }
 

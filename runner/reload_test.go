@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -250,21 +251,47 @@ func TestReloadSockets(t *testing.T) {
 	}
 }
 
-// Where a changed socket cannot be bound again, after all, its users say so
-// and do not start with something else in its place.
+// Where a changed socket cannot be bound again, after all, the reload says so,
+// and its users do not start with something else in its place. The next reload
+// mends it.
 func TestReloadLosesSocket(t *testing.T) {
 	dir := hostDir(t)
-	web := script("web", "serve=$(circus.sockets.web)")
-	web.MaxRetry = 1
-	s := tcp("web")
-	w := start(t, Config{Dir: dir, Watchers: []schema.Watcher{web, script("other", "hold")}, Sockets: []schema.Socket{s}})
-	w.line("web.1 | serving")
-	w.setSocket("web", nil) // as a bind that failed leaves it
-	kill(t, w.pidsOf("web")[0])
-	if e := w.event(NotFound, "web"); e.Text != `spawn: socket "web" is not bound` {
-		t.Errorf("event %q", e)
+	if err := os.Mkdir(dir+"/sub", 0o755); err != nil {
+		t.Fatal(err)
 	}
-	w.event(GaveUp, "web")
+	web, inetd := script("web", "serve=$(circus.sockets.s)"), script("inetd", "serve=0")
+	inetd.StdinSocket, inetd.MaxRetry, web.MaxRetry = "s", 1, 1
+	s := file("s", "sub/s") // without a run directory it is the app's
+	watchers := []schema.Watcher{web, inetd, script("other", "pid=ready", "hold")}
+	w := start(t, Config{Dir: dir, Watchers: watchers, Sockets: []schema.Socket{s}})
+	w.line("web.1 | serving " + dir + "/sub/s")
+	w.line("inetd.1 | serving " + dir + "/sub/s")
+	other := w.pid("other.1 | ready")
+	if err := os.Rename(dir+"/sub", dir+"/moved"); err != nil {
+		t.Fatal(err)
+	}
+	s.Backlog = 7
+	want := fmt.Sprintf(`socket "s": listen unix %s/sub/s: bind: no such file or directory`, dir)
+	if err := w.Reload(watchers, []schema.Socket{s}); err == nil || err.Error() != want {
+		t.Errorf("Reload = %v, want %s", err, want)
+	}
+	for _, name := range []string{"web", "inetd"} {
+		if e := w.event(NotFound, name); e.Text != `spawn: socket "s" is not bound` {
+			t.Errorf("event %q", e)
+		}
+		w.event(GaveUp, name)
+	}
+	if err := os.Rename(dir+"/moved", dir+"/sub"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Reload(watchers, []schema.Socket{s}); err != nil {
+		t.Fatal(err)
+	}
+	w.line("web.1 | serving " + dir + "/sub/s")
+	w.line("inetd.1 | serving " + dir + "/sub/s")
+	if got := w.pidsOf("other"); !slices.Equal(got, []int{other}) {
+		t.Errorf("who has no socket has pids %v, want %d as before", got, other)
+	}
 }
 
 // One watcher that takes for ever to stop delays nothing in another, and a stop

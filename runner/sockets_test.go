@@ -186,6 +186,9 @@ func TestUnixSocketMode(t *testing.T) {
 			if got := fi.Mode().Perm(); got != tt.want {
 				t.Errorf("mode %#o, want %#o", got, tt.want)
 			}
+			if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != os.Getuid() {
+				t.Errorf("the socket's file is user %d's, want ours", st.Uid)
+			}
 			w.line("web.1 | serving " + path)
 			ask(t, "unix", path)
 			if err := w.Stop(); err != nil {
@@ -354,6 +357,33 @@ func TestUser(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Children of two groups cannot both have the run directory: nobody but root
+// gets it, and that is said.
+func TestTwoGroups(t *testing.T) {
+	one, two := script("one", "id", "hold"), script("two", "id", "hold")
+	one.GID, two.GID = "54321", "54322"
+	run := filepath.Join(hostDir(t), "run")
+	w := newWorld(t, Config{RunDir: run, Watchers: []schema.Watcher{one, two}, noCgroups: true})
+	err := w.Start(context.Background())
+	if os.Getuid() != 0 {
+		if want := fmt.Sprintf(`watcher "one": only root may start a process as user %d, group 54321`, os.Getuid()); err == nil || err.Error() != want {
+			t.Errorf("Start = %v, want %s", err, want)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.line("one.1 | uid=0 gid=54321 ")
+	w.line("two.1 | uid=0 gid=54322 ")
+	if e := w.event(Limited, ""); e.Text != "watchers of several groups: only root's reach "+run {
+		t.Errorf("event %q", e)
+	}
+	if fi, err := os.Stat(run); err != nil || fi.Sys().(*syscall.Stat_t).Gid != uint32(os.Getgid()) {
+		t.Errorf("the run directory was given away: %+v, %v", fi.Sys(), err)
+	}
 }
 
 // A group without a user keeps the user, and a number needs no name.
