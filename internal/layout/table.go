@@ -70,6 +70,11 @@ var table = []Package{
 		Why:  "what meets hostile bytes stays small and alone",
 	},
 	{
+		Path: "internal/fetch",
+		Idea: "HTTP with limits, retries and cache",
+		Why:  "it moves bytes and does not know what they mean",
+	},
+	{
 		Path: "internal/atomicfile",
 		Idea: "write, fsync, rename: the old file or the new one, never a half",
 		Why:  "everything may import it, so it imports nothing",
