@@ -71,16 +71,17 @@ func (l *loop) remove(key uint64, fd int) {
 	_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// call runs f in the loop's goroutine, after what is being handled; f is not run
-// when the loop has ended.
-func (l *loop) call(f func()) {
+// call runs f in the loop's goroutine, after what is being handled, or reports
+// that it never will: the loop is closed.
+func (l *loop) call(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return
+		return false
 	}
 	l.calls = append(l.calls, f)
 	l.kick()
+	return true
 }
 
 func (l *loop) kick() {
@@ -94,6 +95,11 @@ func (l *loop) kick() {
 func (l *loop) woken(uint32) {
 	var buf [8]byte
 	_, _ = unix.Read(l.wake, buf[:]) // EAGAIN: somebody's kick was already answered
+	l.catchUp()
+}
+
+// catchUp makes the calls that were asked for.
+func (l *loop) catchUp() {
 	l.mu.Lock()
 	calls := l.calls
 	l.calls = nil
@@ -123,19 +129,25 @@ func (l *loop) run() {
 		closed := l.closed
 		l.mu.Unlock()
 		if closed {
+			l.catchUp() // somebody may wait for them
 			return
 		}
 	}
 }
 
-// close ends the goroutine and waits for it. It must not be called from a
-// handler.
+// close ends the goroutine and waits for it; a second one does nothing. It must
+// not be called from a handler.
 func (l *loop) close() {
 	l.mu.Lock()
-	l.closed = true
-	l.kick()
+	again := l.closed
+	if !again {
+		l.closed = true
+		l.kick()
+	}
 	l.mu.Unlock()
 	<-l.done
-	unix.Close(l.epfd)
-	unix.Close(l.wake)
+	if !again {
+		unix.Close(l.epfd)
+		unix.Close(l.wake)
+	}
 }

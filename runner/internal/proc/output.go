@@ -171,10 +171,10 @@ func (o *Output) write(st *stream) {
 const maxDrain = 1024
 
 // Drain passes on what is in the pipes now, unfinished lines included, and
-// returns when it is written.
+// returns when it is written. After a Close there is nothing.
 func (o *Output) Drain() {
 	done := make(chan struct{})
-	o.loop.call(func() {
+	called := o.loop.call(func() {
 		defer close(done)
 		o.mu.Lock()
 		var all []*stream
@@ -188,7 +188,9 @@ func (o *Output) Drain() {
 			o.flush(st)
 		}
 	})
-	<-done
+	if called {
+		<-done
+	}
 }
 
 // Close drains and closes every pipe.
