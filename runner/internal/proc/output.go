@@ -16,6 +16,15 @@ const (
 	MaxLine = 64 << 10
 	// SplitMark ends each piece of a longer line but the last.
 	SplitMark = " [split]"
+
+	// bigPipe is the size of the pipe of a process that writes much, and of the
+	// buffers: most of the time goes into system calls, and into waiting for the
+	// other side.
+	bigPipe = 256 << 10
+	// maxBig is how many pipes are big at a time. The kernel counts the pages of
+	// all pipes of an ordinary user (pipe-user-pages-soft, 64 MiB): the children
+	// want some too.
+	maxBig = 64
 )
 
 // An Output reads what processes write and passes it on in whole lines, each
@@ -28,6 +37,7 @@ type Output struct {
 	loop *loop
 	buf  []byte // what was read; used by the loop's goroutine only
 	out  []byte // what is to be written; likewise
+	big  int    // pipes that are; likewise
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -39,7 +49,7 @@ func NewOutput() (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Output{loop: l, buf: make([]byte, MaxLine), streams: map[*stream]struct{}{}}, nil
+	return &Output{loop: l, buf: make([]byte, bigPipe), streams: map[*stream]struct{}{}}, nil
 }
 
 // A Sink is where lines go. After its writer has failed once it takes lines
@@ -56,6 +66,8 @@ type stream struct {
 	prefix  []byte
 	sink    *Sink
 	partial []byte // a line that is not ended yet
+	busy    bool   // has filled half a pipe at a time
+	big     bool   // its pipe is
 }
 
 // Pipe makes a pipe whose lines go to sink, and gives the descriptor that a
@@ -86,6 +98,9 @@ func (o *Output) read(st *stream) (more bool) {
 	n, err := unix.Read(st.fd, o.buf)
 	switch {
 	case n > 0:
+		if n >= MaxLine/2 && !st.busy {
+			o.enlarge(st)
+		}
 		o.pass(st, o.buf[:n])
 		return true
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
@@ -93,7 +108,22 @@ func (o *Output) read(st *stream) (more bool) {
 	}
 	o.flush(st)
 	o.forget(st)
+	if st.big {
+		o.big--
+	}
 	return false
+}
+
+// enlarge makes the pipe of a busy stream big, if the kernel lets us.
+func (o *Output) enlarge(st *stream) {
+	if o.big == maxBig {
+		return
+	}
+	st.busy = true
+	if size, err := unix.FcntlInt(uintptr(st.fd), unix.F_SETPIPE_SZ, bigPipe); err == nil && size >= bigPipe {
+		st.big = true
+		o.big++
+	}
 }
 
 func (o *Output) forget(st *stream) {
@@ -108,7 +138,6 @@ func (o *Output) forget(st *stream) {
 
 // pass writes the whole lines of data and keeps the rest.
 func (o *Output) pass(st *stream, data []byte) {
-	o.out = o.out[:0]
 	for len(data) > 0 {
 		i := bytes.IndexByte(data, '\n')
 		if i < 0 {
@@ -123,6 +152,9 @@ func (o *Output) pass(st *stream, data []byte) {
 		o.out = append(append(append(o.out, st.prefix...), st.partial...), data[:i+1]...)
 		st.partial = st.partial[:0]
 		data = data[i+1:]
+		if len(o.out) >= bigPipe { // prefixes can make it many times as long
+			o.write(st)
+		}
 	}
 	if cap(st.partial) > 0 && len(st.partial) == 0 {
 		st.partial = nil
@@ -143,7 +175,6 @@ func (o *Output) keep(st *stream, data []byte) {
 
 // flush ends the unfinished line.
 func (o *Output) flush(st *stream) {
-	o.out = o.out[:0]
 	if len(st.partial) > 0 {
 		o.out = append(append(append(o.out, st.prefix...), st.partial...), '\n')
 		st.partial = nil
@@ -151,24 +182,24 @@ func (o *Output) flush(st *stream) {
 	o.write(st)
 }
 
+// write writes what is ready, which is at most one line more than a big pipe.
 func (o *Output) write(st *stream) {
-	if len(o.out) == 0 || st.sink.failed {
+	out := o.out
+	o.out = o.out[:0]
+	if len(out) == 0 || st.sink.failed {
 		return
 	}
-	if _, err := st.sink.W.Write(o.out); err != nil {
+	if _, err := st.sink.W.Write(out); err != nil {
 		st.sink.failed = true
 		if st.sink.Fail != nil {
 			st.sink.Fail(err)
 		}
 	}
-	if cap(o.out) > 8*MaxLine {
-		o.out = nil
-	}
 }
 
 // maxDrain bounds how much of one pipe Drain reads, in buffers: a process that
 // never stops writing must not keep it.
-const maxDrain = 1024
+const maxDrain = 256
 
 // Drain passes on what is in the pipes now, unfinished lines included, and
 // returns when it is written. After a Close there is nothing.
