@@ -114,10 +114,15 @@ func makeDir(dir string, mode os.FileMode, others bool) error {
 // makeParents makes what is missing above a directory, for its owner alone
 // except for root: what root runs may be looked at.
 func makeParents(dir string) error {
+	if above, err := os.Stat(filepath.Dir(dir)); err == nil && above.Mode().Perm()&0o002 != 0 {
+		if fi, err := os.Lstat(dir); err == nil { // in /tmp a link, too, may be anybody's
+			return ours(dir, fi, false)
+		}
+	}
 	fi, err := os.Stat(dir)
 	if err == nil {
-		if filepath.Dir(dir) == os.TempDir() || filepath.Dir(dir) == "/tmp" {
-			return ours(dir, fi, false)
+		if fi.Mode().Perm()&0o002 != 0 && fi.Mode()&os.ModeSticky == 0 {
+			return fmt.Errorf("%s: everybody may write there", dir)
 		}
 		return nil
 	}

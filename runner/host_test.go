@@ -71,6 +71,15 @@ func TestDirRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(path("shared"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path("shared"), os.ModeSticky|0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path("sound"), path("shared/link")); err != nil {
+		t.Fatal(err)
+	}
 	// Another user's: for root one that it gave away, for others root's own.
 	others, owner := "/", 0
 	if os.Getuid() == 0 {
@@ -78,15 +87,7 @@ func TestDirRefused(t *testing.T) {
 			t.Fatal("no directory of another user")
 		}
 	}
-	// Below /tmp also the parent must be ours.
-	parent := filepath.Join(os.TempDir(), testName())
-	if err := os.Mkdir(parent, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(parent)
-	if err := os.Chmod(parent, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	parent := path("open") // where everybody may put another directory in the place of ours
 	for _, tt := range []struct{ name, dir, want string }{
 		{"link", path("link"), path("link") + ": not a directory"},
 		{"dangling", path("dangling"), path("dangling") + ": not a directory"},
@@ -96,6 +97,7 @@ func TestDirRefused(t *testing.T) {
 		{"sticky", path("sticky"), path("sticky") + ": everybody may write there"},
 		{"others", others, fmt.Sprintf("%s: belongs to user %d, not to us", others, owner)},
 		{"parent", parent + "/run", parent + ": everybody may write there"},
+		{"parent's link", path("shared/link/run"), path("shared/link") + ": not a directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, Config{RunDir: tt.dir, Watchers: []schema.Watcher{script("web", "hold")}})
