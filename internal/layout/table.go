@@ -41,6 +41,12 @@ var table = []Package{
 		Why:  "an app directory can be judged and archived on a host that could never run it",
 	},
 	{
+		Path: "resolve",
+		Idea: "which versions and which files: provider, solver, explanation",
+		May:  []string{"schema/...", "internal/fetch", "resolve/internal/..."},
+		Why:  "an answer depends on what a provider says and on nothing else",
+	},
+	{
 		Path: "runner",
 		Idea: "keep processes alive: the supervisor as a library and as a daemon",
 		May:  []string{"schema/...", "runner/internal/..."},
