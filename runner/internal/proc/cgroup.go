@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,25 +118,41 @@ func (c *Cgroups) Close() {
 	c.remove()
 }
 
-func (c *Cgroups) remove() bool {
-	for _, leaf := range c.leaves() {
-		_ = unix.Rmdir(leaf) // EBUSY: something lives there
+func (c *Cgroups) remove() bool { return removeCgroup(c.dir) == nil }
+
+// removeCgroup removes dir and what processes made below it, as a container
+// engine or another supervisor does. Where something lives it stays (EBUSY).
+func removeCgroup(dir string) error {
+	for _, sub := range subCgroups(dir) {
+		_ = removeCgroup(sub)
 	}
-	return unix.Rmdir(c.dir) == nil
+	if err := unix.Rmdir(dir); err != nil {
+		return fmt.Errorf("rmdir %s: %w", dir, err)
+	}
+	return nil
 }
 
-// Kill ends every process in the directory.
-func (c *Cgroups) Kill() error {
-	return os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0)
+// killCgroup ends every process in dir and below it.
+func killCgroup(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, "cgroup.kill"), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) { // Linux before 5.14
+		for _, pid := range cgroupPids(dir) {
+			_ = unix.Kill(pid, unix.SIGKILL) // ESRCH: it was quicker
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString("1")
+	return err
 }
 
 // clear ends what lives in the directory and removes its leaves.
 func (c *Cgroups) clear() (ended int, err error) {
-	for _, leaf := range c.leaves() {
-		ended += len(cgroupPids(leaf))
-	}
-	if ended > 0 {
-		if err := c.Kill(); err != nil {
+	if ended = len(cgroupPids(c.dir)); ended > 0 {
+		if err := killCgroup(c.dir); err != nil {
 			return 0, err
 		}
 	}
@@ -143,9 +160,9 @@ func (c *Cgroups) clear() (ended int, err error) {
 	if err := waitEmpty(c.dir, endPatience); err != nil {
 		return ended, err
 	}
-	for _, leaf := range c.leaves() {
-		if err := unix.Rmdir(leaf); err != nil {
-			return ended, fmt.Errorf("rmdir %s: %w", leaf, err)
+	for _, leaf := range subCgroups(c.dir) {
+		if err := removeCgroup(leaf); err != nil {
+			return ended, err
 		}
 	}
 	return ended, nil
@@ -183,15 +200,15 @@ func waitEmpty(dir string, d time.Duration) error {
 	}
 }
 
-func (c *Cgroups) leaves() []string {
-	entries, err := os.ReadDir(c.dir)
+func subCgroups(dir string) []string {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var out []string
 	for _, e := range entries {
 		if e.IsDir() {
-			out = append(out, filepath.Join(c.dir, e.Name()))
+			out = append(out, filepath.Join(dir, e.Name()))
 		}
 	}
 	return out
@@ -212,7 +229,7 @@ func (c *Cgroups) leaf(slot string) (*os.File, error) {
 			continue
 		}
 		err := os.Mkdir(dir, 0o755)
-		if errors.Is(err, fs.ErrExist) && unix.Rmdir(dir) == nil {
+		if errors.Is(err, fs.ErrExist) && removeCgroup(dir) == nil {
 			err = os.Mkdir(dir, 0o755) // the kernel was not done with it when it was to go
 		}
 		if errors.Is(err, fs.ErrExist) && n < 100 {
@@ -232,15 +249,17 @@ func (c *Cgroups) drop(leaf string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.used, leaf)
-	_ = unix.Rmdir(leaf)
+	_ = removeCgroup(leaf)
 }
 
+// cgroupPids lists the processes in dir and below it.
 func cgroupPids(dir string) []int {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil {
-		return nil
+	b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // removed, or without processes of its own
+	out := pidsIn(b)
+	for _, sub := range subCgroups(dir) {
+		out = append(out, cgroupPids(sub)...)
 	}
-	return pidsIn(b)
+	return out
 }
 
 // ownCgroup gives the directory of the calling process in the v2 hierarchy.
@@ -259,35 +278,50 @@ func ownCgroup() (string, error) {
 // cgroupDir is ownCgroup for the texts of /proc/self/mountinfo and
 // /proc/self/cgroup.
 func cgroupDir(mounts, own string) (string, error) {
-	root, mount, ok := cgroup2Mount(mounts)
-	if !ok {
-		return "", errors.New("no cgroup v2 hierarchy is mounted")
+	path, err := cgroup2Path(own)
+	if err != nil {
+		return "", err
 	}
-	for line := range strings.Lines(own) {
-		path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::")
-		if !ok {
-			continue
-		}
-		// In a container the mount may show only the part below root.
-		if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
+	err = errors.New("no cgroup v2 hierarchy is mounted")
+	for root, mount := range cgroup2Mounts(mounts) {
+		if rel, ok := below(root, path); ok {
 			return filepath.Join(mount, rel), nil
 		}
-		return filepath.Join(mount, path), nil
+		err = fmt.Errorf("the cgroup v2 hierarchy at %s does not show our cgroup %s", mount, path)
+	}
+	return "", err
+}
+
+func cgroup2Path(own string) (string, error) {
+	for line := range strings.Lines(own) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/"); ok {
+			return "/" + path, nil
+		}
 	}
 	return "", errors.New("/proc/self/cgroup names no cgroup of the v2 hierarchy")
 }
 
-// cgroup2Mount finds the v2 hierarchy in a text in the form of
-// proc_pid_mountinfo(5).
-func cgroup2Mount(mounts string) (root, mount string, ok bool) {
-	for line := range strings.Lines(mounts) {
-		left, right, ok := strings.Cut(line, " - ")
-		fields := strings.Fields(left)
-		if ok && len(fields) >= 5 && strings.HasPrefix(right, "cgroup2 ") {
-			return unescapeMount(fields[3]), unescapeMount(fields[4]), true
+// below gives path from root on. A mount may show a part of the hierarchy only,
+// from root on, and in a container not the one that we are in. Both begin
+// with /.. where they are not below the root of our cgroup namespace.
+func below(root, path string) (rel string, ok bool) {
+	rel, ok = strings.CutPrefix(strings.TrimSuffix(path, "/")+"/", strings.TrimSuffix(root, "/")+"/")
+	return rel, ok && (rel == "" || filepath.IsLocal(rel))
+}
+
+// cgroup2Mounts goes through the mounts of the v2 hierarchy in a text in the
+// form of proc_pid_mountinfo(5).
+func cgroup2Mounts(mounts string) iter.Seq2[string, string] {
+	return func(yield func(root, mount string) bool) {
+		for line := range strings.Lines(mounts) {
+			left, right, ok := strings.Cut(line, " - ")
+			fields := strings.Fields(left)
+			if ok && len(fields) >= 5 && strings.HasPrefix(right, "cgroup2 ") &&
+				!yield(unescapeMount(fields[3]), unescapeMount(fields[4])) {
+				return
+			}
 		}
 	}
-	return "", "", false
 }
 
 // unescapeMount undoes the octal escapes of mountinfo.

@@ -179,6 +179,7 @@ type child struct {
 	ended  bool
 	out    *os.File
 	lines  *bufio.Scanner
+	seen   []string // lines that nobody asked for yet
 }
 
 // start starts a child; change may change how.
@@ -220,31 +221,41 @@ func (l *lab) try(change func(*Spec), steps ...string) (*child, error) {
 	return c, nil
 }
 
-// line waits for the next line.
-func (c *child) line() string {
+// line waits for the first line that starts with prefix, and gives the rest of
+// it: what the processes of a tree say comes in any order.
+func (c *child) line(prefix string) string {
 	c.lab.Helper()
-	if !c.lines.Scan() {
-		c.lab.Fatalf("pid %d: no line: %v", c.Pid, c.lines.Err())
+	for i, s := range c.seen {
+		if rest, ok := strings.CutPrefix(s, prefix); ok {
+			c.seen = slices.Delete(c.seen, i, i+1)
+			return rest
+		}
 	}
-	return c.lines.Text()
+	for c.lines.Scan() {
+		if rest, ok := strings.CutPrefix(c.lines.Text(), prefix); ok {
+			return rest
+		}
+		c.seen = append(c.seen, c.lines.Text())
+	}
+	c.lab.Fatalf("pid %d says no line %q..., but %q: %v", c.Pid, prefix, c.seen, c.lines.Err())
+	panic("unreachable")
 }
 
-// want waits for the next line and says how it should be.
+// want waits for a line.
 func (c *child) want(line string) {
 	c.lab.Helper()
-	if got := c.line(); got != line {
-		c.lab.Fatalf("pid %d says %q, want %q", c.Pid, got, line)
+	if rest := c.line(line); rest != "" {
+		c.lab.Fatalf("pid %d says %q, want %q", c.Pid, line+rest, line)
 	}
 }
 
-// pid waits for the line "LABEL pid=N" and gives N.
+// pid waits for a line "LABEL pid=N" and gives N.
 func (c *child) pid(label string) int {
 	c.lab.Helper()
-	line := c.line()
-	text, ok := strings.CutPrefix(line, label+" pid=")
+	text := c.line(label + " pid=")
 	n, err := strconv.Atoi(text)
-	if !ok || err != nil {
-		c.lab.Fatalf("pid %d says %q, want %s pid=…", c.Pid, line, label)
+	if err != nil {
+		c.lab.Fatal(err)
 	}
 	return n
 }
@@ -265,13 +276,17 @@ func (c *child) exit() Status {
 // silence waits until nobody holds the child's output any more.
 func (c *child) silence() {
 	c.lab.Helper()
+	if c.out == nil {
+		return
+	}
 	for c.lines.Scan() {
-		c.lab.Logf("pid %d said %q", c.Pid, c.lines.Text())
+		c.seen = append(c.seen, c.lines.Text())
 	}
 	if err := c.lines.Err(); err != nil {
-		c.lab.Errorf("somebody holds the output of pid %d: %v", c.Pid, err)
+		c.lab.Errorf("somebody holds the output of pid %d, which said %q: %v", c.Pid, c.seen, err)
 	}
 	c.out.Close()
+	c.out = nil
 	if len(c.status) > 0 {
 		c.lab.Errorf("pid %d: OnExit was called twice", c.Pid)
 	}

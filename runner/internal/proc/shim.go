@@ -66,11 +66,8 @@ func (sh *Shim) command(spec Spec) (path string, argv []string) {
 // shim does what the order in args[1] says and executes args[2:]. It returns
 // only to say what went wrong.
 func shim(args []string) error {
-	if len(args) < 3 {
-		return errors.New("usage: this name is for the supervisor's own use")
-	}
-	var order shimOrder
-	if err := json.Unmarshal([]byte(args[1]), &order); err != nil {
+	order, argv, err := parseOrder(args)
+	if err != nil {
 		return err
 	}
 	for _, l := range order.Limits {
@@ -89,7 +86,16 @@ func shim(args []string) error {
 			"LISTEN_FDNAMES="+strings.Join(order.FDNames, ":"))
 	}
 	path := string(order.Path)
-	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, args[2:], env))
+	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, argv, env))
+}
+
+// parseOrder is the inverse of command.
+func parseOrder(args []string) (order shimOrder, argv []string, err error) {
+	if len(args) < 3 {
+		return order, nil, errors.New("usage: this name is for the supervisor's own use")
+	}
+	err = json.Unmarshal([]byte(args[1]), &order)
+	return order, args[2:], err
 }
 
 func setUser(c *syscall.Credential) error {

@@ -50,7 +50,7 @@ func (t *Tree) Signal(sig unix.Signal) int {
 func (t *Tree) Kill() {
 	t.sys.mu.Lock()
 	defer t.sys.mu.Unlock()
-	if t.cgroup != "" && os.WriteFile(filepath.Join(t.cgroup, "cgroup.kill"), []byte("1"), 0) == nil {
+	if t.cgroup != "" && killCgroup(t.cgroup) == nil {
 		return
 	}
 	pids := t.rest()
@@ -74,14 +74,19 @@ func (t *Tree) Empty() bool {
 	if p := t.sys.byPid[t.leader]; p != nil && p.Tree == t {
 		return true
 	}
+	t.unwatch()
+	delete(t.sys.trees, t)
+	t.removeCgroup()
+	return true
+}
+
+// unwatch ends what Notify began; the caller holds the lock.
+func (t *Tree) unwatch() {
 	if t.events != 0 {
 		t.sys.loop.remove(t.key, t.events)
 		unix.Close(t.events)
 		t.events = 0
 	}
-	delete(t.sys.trees, t)
-	t.removeCgroup()
-	return true
 }
 
 // Notify calls f from the System's loop when the tree may have become empty. It
@@ -227,10 +232,12 @@ var hasChildrenFiles = sync.OnceValue(func() bool {
 	return err == nil
 })
 
+// pidsIn reads a list of pids. In one of a cgroup a process of another pid
+// namespace is a 0, which kill(2) takes for our own process group.
 func pidsIn(b []byte) []int {
 	var out []int
 	for f := range strings.FieldsSeq(string(b)) {
-		if pid, err := strconv.Atoi(f); err == nil {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
 			out = append(out, pid)
 		}
 	}
