@@ -146,8 +146,11 @@ func (l *loop) close() {
 	}
 	l.mu.Unlock()
 	<-l.done
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !again {
 		unix.Close(l.epfd)
 		unix.Close(l.wake)
+		l.epfd = -1 // for an add or a remove that comes too late
 	}
 }

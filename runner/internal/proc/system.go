@@ -66,9 +66,13 @@ func (s *System) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.byPid {
-		unix.Close(p.fd)
+		p.end() // its number may be another file's soon
+	}
+	for t := range s.trees {
+		t.unwatch()
 	}
 	clear(s.byPid)
+	clear(s.trees)
 }
 
 // reapOrphans reaps whoever is waitable and not ours. A process of ours that
