@@ -47,6 +47,11 @@ var table = []Package{
 		Why:  "an answer depends on what a provider says and on nothing else",
 	},
 	{
+		Path: "resolve/internal/pubgrub",
+		Idea: "one candidate of each package, so that no incompatibility holds: PubGrub over bit sets",
+		Why:  "the solver knows neither versions nor Python",
+	},
+	{
 		Path: "runner",
 		Idea: "keep processes alive: the supervisor as a library and as a daemon",
 		May:  []string{"schema/...", "runner/internal/..."},
