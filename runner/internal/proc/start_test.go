@@ -160,7 +160,10 @@ func TestCred(t *testing.T) {
 	l := newLab(t, false)
 	cred := &syscall.Credential{Uid: 65534, Gid: 65533, Groups: []uint32{65532, 65533}}
 	for _, shim := range []*Shim{nil, {Rlimits: []Rlimit{{unix.RLIMIT_CORE, 0}}}} {
-		set := func(s *Spec) { s.Path, s.Cred, s.Shim = "/bin/sh", cred, shim; s.Argv = []string{"sh", "-c", "id -u; id -g; id -G"} }
+		set := func(s *Spec) {
+			s.Path, s.Cred, s.Shim = "/bin/sh", cred, shim
+			s.Argv = []string{"sh", "-c", "id -u; id -g; id -G"}
+		}
 		if os.Getuid() != 0 {
 			c, err := l.try(set)
 			if shim == nil {
