@@ -87,6 +87,7 @@ func TestManifestProblems(t *testing.T) {
 		{`"size":12`, `"size":1.5`, `m:3:64: entries.size: number 1.5 does not fit`},
 		{`"path":"empty"`, `"path":"c/../x"`, `m: entry "c/../x": the path is not relative and clean`},
 		{`"path":"empty"`, `"path":"bin"`, `m: entry "bin": it is not after "bin/<app> & \u2028\x7f" in bytewise order`},
+		{`"path":"empty"`, `"path":"bin/<app> & \u2028\u007f"`, `m: entry "bin/<app> & \u2028\x7f": it is not after "bin/<app> & \u2028\x7f" in bytewise order`},
 		{`"type":"dir"`, `"type":"dir","x":true`, `m: entry "bin": size, sha256 and x are for files`},
 		{`"type":"dir"`, `"type":"fifo"`, `m: entry "bin": "fifo" is no type`},
 		{`"interface":"wsgi"`, `"interface":"cgi"`, `m: "cgi" is no interface`},

@@ -194,6 +194,18 @@ func TestRootStaysInside(t *testing.T) {
 			t.Errorf("Create(%q) worked", name)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(inside, "there"), []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nothing", filepath.Join(inside, "dangling")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"there", "dangling"} {
+		if _, err := r.Create(name, 0o644); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("Create(%q): %v, want ErrExist", name, err)
+		}
+	}
+	wantFile(t, filepath.Join(inside, "there"), "old", 0o644)
 	if err := r.Symlink("x", "f"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Symlink over a link: %v", err)
 	}
@@ -219,6 +231,24 @@ func TestDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFile(t, path, "x", 0o444)
+}
+
+// A File of which a write failed is never committed, also by a caller that did
+// not look at the error.
+func TestCommitAfterFailedWrite(t *testing.T) {
+	dir := t.TempDir()
+	f, err := FailAt(2).FS().Create(filepath.Join(dir, "f"), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.Write([]byte("a part"))
+	_, _ = f.Write([]byte(" and what comes later"))
+	if err := f.Commit(); !errors.Is(err, ErrFault) {
+		t.Errorf("Commit: %v, want ErrFault", err)
+	}
+	if got := names(t, dir); got != "" {
+		t.Errorf("left %q", got)
+	}
 }
 
 // Directories that their owner may not write to go too, for an ordinary user,
