@@ -52,6 +52,12 @@ var table = []Package{
 		Why:  "the solver knows neither versions nor Python",
 	},
 	{
+		Path: "install",
+		Idea: "an environment made from a lock and nothing else: cache, wheels, byte code, atomic switch",
+		May:  []string{"schema/...", "internal/fetch", "internal/safearchive"},
+		Why:  "what is installed is decided by the lock, and by nobody who could resolve again",
+	},
+	{
 		Path: "runner",
 		Idea: "keep processes alive: the supervisor as a library and as a daemon",
 		May:  []string{"schema/...", "runner/internal/..."},
