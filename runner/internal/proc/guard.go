@@ -133,7 +133,12 @@ func EndDescendants() {
 		for _, pid := range descendants(os.Getpid()) {
 			_ = unix.Kill(pid, unix.SIGKILL) // ESRCH: it was quicker
 		}
-		_, err := unix.Wait4(-1, nil, 0, nil)
+		// One at least, and all that have ended: to read the tree anew for each of
+		// many would take for ever.
+		pid, err := unix.Wait4(-1, nil, 0, nil)
+		for pid > 0 {
+			pid, err = unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		}
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return // ECHILD: nobody is left
 		}

@@ -215,3 +215,17 @@ func TestEndDescendants(t *testing.T) {
 		t.Errorf("%v are left", left)
 	}
 }
+
+// BenchmarkEndDescendants ends 400 processes.
+func BenchmarkEndDescendants(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		for range 400 {
+			if err := exec.Command("/bin/sleep", "1000").Start(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		EndDescendants()
+	}
+}

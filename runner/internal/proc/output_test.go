@@ -303,3 +303,69 @@ func cpuTime(tb testing.TB) float64 {
 	}
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
+
+// Only who writes much gets a big pipe, and no more than maxBig do at a time.
+func TestBigPipes(t *testing.T) {
+	leavesNothing(t)
+	o, err := NewOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	count := &counter{}
+	var ends []int
+	defer func() {
+		for _, fd := range ends {
+			unix.Close(fd)
+		}
+	}()
+	pipe := func() int {
+		fd, err := o.Pipe("", &Sink{W: count})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, fd)
+		return fd
+	}
+	busy := func(fd int) { // more than fits says that half of it is read at a time
+		for range 16 {
+			writeAll(t, fd, bytes.Repeat([]byte("x\n"), MaxLine/2))
+		}
+	}
+	big := func() (n int) {
+		o.Drain()
+		for _, fd := range ends {
+			size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size >= bigPipe {
+				n++
+			}
+		}
+		return n
+	}
+	for range 3 {
+		writeAll(t, pipe(), []byte("a line now and then\n"))
+	}
+	if n := big(); n != 0 {
+		t.Errorf("%d pipes are big of those that hardly write", n)
+	}
+	for range maxBig + 3 {
+		busy(pipe())
+	}
+	most := big()
+	if most > maxBig || most == 0 {
+		t.Errorf("%d pipes are big, want at most %d", most, maxBig)
+	}
+	for _, fd := range ends[3:10] {
+		unix.Close(fd)
+	}
+	ends = append(ends[:3], ends[10:]...)
+	for range 7 { // in the place of those that have ended
+		busy(pipe())
+	}
+	if n := big(); n > maxBig || n < most-3 {
+		t.Errorf("%d pipes are big, there were %d before others ended", n, most)
+	}
+}
