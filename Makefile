@@ -46,6 +46,11 @@ bench: build ## the figures, beside those of tar and zstd, circus, supervisor an
 	@tools/setup bench
 	@$(PYTHON) tools/bench bin/appbundle $(BENCH)
 
+.PHONY: mutants
+mutants: ## plant the bugs of tools/mutants.txt in a copy of the tree; a test must fail for each
+	@tools/setup test
+	@$(PYTHON) tools/mutants
+
 .PHONY: golden
 golden: ## write expected outputs and generated tables anew; review the diff
 	@tools/golden
