@@ -18,12 +18,12 @@ class Figures:
         self.all.append({"title": title, "unit": unit, "note": note, "results": rows})
         if self.as_json:
             return
+        wide, ours = max(16, *map(len, rows)) + 2, rows.get("appbundle")
         print(f"\n{title}{', ' + note if note else ''}")
-        print(f"  {unit:16}{'median':>10}{'lowest':>10}{'highest':>10}{'rounds':>8}{'times ours':>12}")
-        ours = rows.get("appbundle", {}).get("median")
+        print(f"  {unit:{wide}}{'median':>10}{'lowest':>10}{'highest':>10}{'rounds':>8}{'times ours' if ours else '':>12}".rstrip())
         for name, r in rows.items():
-            times = f"{r['median'] / ours:.2f}" if ours and name != "appbundle" else ""
-            print(f"  {name:16}{r['median']:10.4g}{r['min']:10.4g}{r['max']:10.4g}{r['rounds']:8}{times:>12}")
+            times = f"{r['median'] / ours['median']:.2f}" if ours and ours["median"] and name != "appbundle" else ""
+            print(f"  {name:{wide}}{r['median']:10.4g}{r['min']:10.4g}{r['max']:10.4g}{r['rounds']:8}{times:>12}".rstrip())
         sys.stdout.flush()
 
     def end(self):
