@@ -168,8 +168,14 @@ func (b *builder) claim(w *prepared, to, sum string) bool {
 	return false
 }
 
-// linkAll makes all links, several at once.
+// linkAll makes all links, several at once. Their directories come first: there
+// is one writer for these, which the others would wait for.
 func (b *builder) linkAll(ctx context.Context) error {
+	for i := range b.links {
+		if err := b.fill.Mkdir(path.Dir(b.links[i].to)); err != nil {
+			return err
+		}
+	}
 	const batch = 64
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

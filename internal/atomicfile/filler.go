@@ -19,7 +19,7 @@ type Filler struct {
 	fs   FS
 	path string // of the staging directory
 
-	mu   sync.Mutex
+	mu   sync.RWMutex
 	dirs map[string]bool // that exist
 
 	noClone atomic.Bool // this file system does not share blocks
@@ -39,6 +39,12 @@ func (f *Filler) at(name string) string { return filepath.Join(f.path, filepath.
 // Mkdir makes the directory name and those above it, with mode 0755. That it
 // exists is no error.
 func (f *Filler) Mkdir(name string) error {
+	f.mu.RLock()
+	exists := f.dirs[name]
+	f.mu.RUnlock()
+	if exists {
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mkdir(path.Clean(name))
