@@ -58,6 +58,12 @@ var table = []Package{
 		Why:  "what is installed is decided by the lock, and by nobody who could resolve again",
 	},
 	{
+		Path: "resolve/internal/resolvetest",
+		Idea: "universes as text, and a provider over them, for tests",
+		May:  []string{"schema/...", "resolve"},
+		Why:  "a universe is what a provider says",
+	},
+	{
 		Path: "runner",
 		Idea: "keep processes alive: the supervisor as a library and as a daemon",
 		May:  []string{"schema/...", "runner/internal/..."},

@@ -1,0 +1,482 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"appbundle/resolve/internal/pubgrub"
+	"appbundle/schema/pep440"
+)
+
+const (
+	// explainLines is up to how many lines a contradiction is made smaller.
+	explainLines = 20
+	// explainVersions is how many versions an attempt to solve again tries, and
+	// explainTime how long all of them take.
+	explainVersions = 5000
+	explainTime     = 30 * time.Second
+)
+
+// explain says why there is no solution: it leaves out lines as long as there is
+// none, and tries what would help.
+func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict) error {
+	full := *w.plan
+	full.MaxVersions = min(full.MaxVersions, explainVersions)
+	ctx, stop := context.WithTimeout(ctx, explainTime)
+	defer stop()
+	a := attempts{run: r, ctx: func() context.Context { return ctx }, group: w.group}
+	lines := core(w.plan, no.Incompatibility)
+	if len(lines) <= explainLines {
+		lines = a.shrink(&full, lines)
+		if last, err := r.solve(ctx, only(&full, lines), w.group, nil); errors.As(err, &no) {
+			w = last
+		}
+	}
+	x := explanation{world: w, proof: no.Incompatibility}
+	e := &ConflictError{Target: w.group.targets[0].Name, Facts: x.facts(lines), Steps: x.steps(), about: x.about()}
+	for _, l := range lines {
+		e.Lines = append(e.Lines, From{l.Pos, l.Text})
+	}
+	e.Remedies = a.remedies(&full, lines, e.Facts)
+	return e
+}
+
+// core gives the lines that a proof rests on, in the order of the plan.
+func core(p *plan, proof *pubgrub.Incompatibility) []*line {
+	used := make(map[*line]bool)
+	each(proof, func(_ *pubgrub.Incompatibility, l leaf) {
+		if l.line != nil {
+			used[l.line] = true
+		}
+	})
+	return slices.DeleteFunc(slices.Concat(p.lines, p.constraints), func(l *line) bool { return !used[l] })
+}
+
+// each calls f for every incompatibility that a proof rests on, once.
+func each(proof *pubgrub.Incompatibility, f func(*pubgrub.Incompatibility, leaf)) {
+	seen := make(map[*pubgrub.Incompatibility]bool)
+	todo := []*pubgrub.Incompatibility{proof}
+	for len(todo) > 0 {
+		inc := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[inc] {
+			continue
+		}
+		seen[inc] = true
+		if l, ok := inc.Fact.(leaf); ok {
+			f(inc, l)
+			continue
+		}
+		todo = append(todo, inc.Other, inc.Cause)
+	}
+}
+
+// only gives a plan with some of its lines.
+func only(p *plan, keep []*line) *plan {
+	var drop []*line
+	for _, l := range slices.Concat(p.lines, p.constraints) {
+		if !slices.Contains(keep, l) {
+			drop = append(drop, l)
+		}
+	}
+	return p.without(drop...)
+}
+
+// attempts solves changed plans.
+type attempts struct {
+	run   *run
+	ctx   func() context.Context
+	group *group
+}
+
+// solve gives the solution of a plan, and whether it is known that there is
+// none.
+func (a *attempts) solve(p *plan) (s *Solution, none bool) {
+	w, err := a.run.solve(a.ctx(), p, a.group, nil)
+	if err == nil {
+		return w.solution(0), false
+	}
+	var no *pubgrub.Conflict
+	return nil, errors.As(err, &no)
+}
+
+// shrink leaves out lines as long as there is no solution.
+func (a *attempts) shrink(p *plan, lines []*line) []*line {
+	for i := 0; i < len(lines) && len(lines) > 1; {
+		less := slices.Delete(slices.Clone(lines), i, i+1)
+		if _, none := a.solve(only(p, less)); none {
+			lines = less
+		} else {
+			i++
+		}
+	}
+	return lines
+}
+
+// remedies tries what would help.
+func (a *attempts) remedies(p *plan, lines []*line, facts []Fact) []Remedy {
+	var list []Remedy
+	try := func(changed *plan, r Remedy, names ...string) {
+		if s, _ := a.solve(changed); s != nil {
+			r.Result = versionsOf(s, names)
+			list = append(list, r)
+		}
+	}
+	for _, l := range lines {
+		if free := l.free(); free != nil && slices.Contains(p.lines, l) {
+			try(p.replace(l, free), Remedy{Pos: l.Pos, Text: fmt.Sprintf("drop %q from %s", l.demand(), place(l.Pos))}, l.name)
+			continue
+		}
+		if len(lines) == 1 {
+			continue
+		}
+		try(p.without(l), Remedy{Pos: l.Pos, Text: fmt.Sprintf("drop %s (%s)", place(l.Pos), l.Text)}, l.name)
+	}
+	tried := make(map[string]bool)
+	for _, f := range facts {
+		q := *p
+		name, _, _ := strings.Cut(f.Package, "[")
+		text := ""
+		switch f.Kind {
+		case Prerelease:
+			q.Prereleases, text = true, "allow pre-releases"
+		case TooNew:
+			q.ExcludeNewer, text = time.Time{}, "allow releases after "+f.Detail
+		case OnlySdist:
+			q.OnlyBinary, text = allow(p.OnlyBinary, name), "allow source distributions of "+name
+		case NoSdist:
+			q.NoBinary, text = allow(p.NoBinary, name), "allow wheels of "+name
+		case Yanked:
+			if v, _, _ := strings.Cut(f.Versions, " "); v == f.Versions && v != "" {
+				text = fmt.Sprintf("add a line %s==%s, which is yanked", name, v)
+				q.lines = append(slices.Clone(p.lines), pin(name, v))
+			}
+		}
+		if text != "" && !tried[text] {
+			tried[text] = true
+			try(&q, Remedy{Text: text}, name)
+		}
+	}
+	return list
+}
+
+// allow takes a name off a list that leaves something out for it.
+func allow(list []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(n string) bool { return n == name || n == ":all:" })
+}
+
+// pin makes a line that nobody wrote.
+func pin(name, version string) *line {
+	l := &line{name: name}
+	l.Text = name + "==" + version
+	l.Req.Name = name
+	l.Req.Specifiers, _ = pep440.ParseSpecifiers("==" + version)
+	return l
+}
+
+// free gives a line without what it demands of the version, nil where it
+// demands nothing.
+func (l *line) free() *line {
+	if l.demand() == "" {
+		return nil
+	}
+	f := *l
+	f.Req.Specifiers, f.URL, f.Path = nil, "", ""
+	return &f
+}
+
+// demand gives what a line demands of the version.
+func (l *line) demand() string {
+	switch {
+	case l.URL != "":
+		return "@ " + l.URL
+	case l.Path != "":
+		return l.Path
+	}
+	return l.Req.Specifiers.String()
+}
+
+func versionsOf(s *Solution, names []string) string {
+	var list []string
+	for _, n := range names {
+		if p := s.Find(n); p != nil {
+			list = append(list, n+" "+p.Version.String())
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// An explanation reads a proof.
+type explanation struct {
+	world *world
+	proof *pubgrub.Incompatibility
+}
+
+// about gives the one project of a proof.
+func (x *explanation) about() string {
+	names := make(map[string]bool)
+	each(x.proof, func(_ *pubgrub.Incompatibility, l leaf) {
+		names[l.name] = true
+		if l.req != nil {
+			names[l.req.Key()] = true
+		}
+	})
+	if len(names) != 1 {
+		return ""
+	}
+	for n := range names {
+		return n
+	}
+	return ""
+}
+
+// A claim is what several leaves say of one project with the same words.
+type claim struct {
+	leaf
+	set pubgrub.Set
+}
+
+// facts gives what a proof rests on but the lines: a project at a time,
+// beginning with those that lines ask for.
+func (x *explanation) facts(lines []*line) []Fact {
+	claims := x.claims()
+	var facts []Fact
+	var queue []string
+	for _, l := range lines {
+		queue = append(queue, l.name)
+	}
+	seen := make(map[string]bool)
+	for i := 0; i < len(queue); i++ {
+		name := queue[i]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		facts = append(facts, x.nothing(name, lines, claims)...)
+		asks := make(map[string][]*claim) // by the project that is asked for
+		var order []string
+		for _, c := range claims {
+			switch {
+			case c.name != name:
+			case c.kind == Requires:
+				to := c.req.Key()
+				if asks[to] == nil {
+					order = append(order, to)
+				}
+				asks[to] = append(asks[to], c)
+				queue = append(queue, to)
+			case c.line == nil:
+				facts = append(facts, x.fact(c))
+			}
+		}
+		for _, to := range order {
+			facts = append(facts, x.demands(asks[to], to)...)
+		}
+	}
+	return facts
+}
+
+// claims joins the leaves that say the same, those about the newest versions
+// first.
+func (x *explanation) claims() []*claim {
+	found := make(map[string]*claim)
+	each(x.proof, func(inc *pubgrub.Incompatibility, l leaf) {
+		key := strings.Join([]string{string(l.kind), l.name, l.extra, l.detail}, "\x00")
+		p := x.world.projects[l.name]
+		for _, t := range inc.Terms {
+			if l.line != nil || p == nil || t.Pkg != p.pkg {
+				continue
+			}
+			if c := found[key]; c != nil {
+				c.set = c.set.Or(t.Set)
+			} else {
+				found[key] = &claim{l, t.Set}
+			}
+		}
+	})
+	list := slices.Collect(maps.Values(found))
+	slices.SortFunc(list, func(a, b *claim) int {
+		if a.name != b.name {
+			return strings.Compare(a.name, b.name)
+		}
+		if d := b.set.Max() - a.set.Max(); d != 0 {
+			return d
+		}
+		return strings.Compare(a.detail+a.extra, b.detail+b.extra)
+	})
+	return list
+}
+
+// maxDemands is how many different requirements of one project for another are
+// listed; more are summed up.
+const maxDemands = 4
+
+func (x *explanation) demands(list []*claim, to string) []Fact {
+	var facts []Fact
+	if len(list) <= maxDemands {
+		for _, c := range list {
+			facts = append(facts, x.fact(c))
+		}
+		return facts
+	}
+	first, all := list[0], list[0].set
+	for _, c := range list[1:] {
+		all = all.Or(c.set)
+	}
+	f := x.fact(&claim{first.leaf, all})
+	f.Detail = ""
+	f.Text = fmt.Sprintf("%s %s (%d versions) requires a different %s each, such as %s",
+		f.Package, f.Versions, all.Candidates().Len(), to, first.detail)
+	return []Fact{f}
+}
+
+// fact says a claim.
+func (x *explanation) fact(c *claim) Fact {
+	f := Fact{Kind: c.kind, Package: c.name, Detail: c.detail}
+	if c.extra != "" {
+		f.Package += "[" + c.extra + "]"
+	}
+	p := x.world.projects[c.name]
+	set := c.set.Candidates()
+	if fit := set.And(p.root); !fit.Empty() {
+		set = fit
+	}
+	f.Versions = p.spell(set)
+	f.Text = f.Package + " " + f.Versions + " " + x.verb(c)
+	return f
+}
+
+func (x *explanation) verb(c *claim) string {
+	switch c.kind {
+	case Requires:
+		return "requires " + c.detail
+	case NoFile:
+		return "has no file that could be installed"
+	case NoWheel:
+		return fmt.Sprintf("has no wheel for %s, and no source distribution%s", c.detail, x.tags(c))
+	case NeedsPython:
+		return fmt.Sprintf("requires Python %s, and the target has %s", c.detail, x.world.group.targets[0].Python)
+	case Yanked:
+		return "is yanked" + because(c.detail)
+	case Prerelease:
+		return "is a pre-release"
+	case TooNew:
+		return "was uploaded after " + c.detail + ", or nobody knows when"
+	case NoHash:
+		if c.detail == "" {
+			return "has no hash in any line, and hashes are required"
+		}
+		return "has none of the hashes that " + c.detail + " gives"
+	case OtherFile:
+		return "is not the file that " + c.detail + " names"
+	case NoSdist:
+		return "has no source distribution, and wheels do not count"
+	case OnlySdist:
+		return "has no wheel that counts, and source distributions do not"
+	case Quarantined:
+		return "is quarantined" + because(c.detail)
+	case ByURL:
+		return "requires " + c.detail + ": only a line of yours may ask for a URL"
+	}
+	return "cannot be used: " + c.detail
+}
+
+// maxTags is how many tags of wheels that do not fit are listed.
+const maxTags = 4
+
+// tags lists what wheels there are of the newest version of a claim.
+func (x *explanation) tags(c *claim) string {
+	n := c.set.Max()
+	if n < 1 {
+		return ""
+	}
+	var tags []string
+	for _, f := range x.world.projects[c.name].list[n-1].release.Files {
+		if f.Wheel != nil && len(f.Wheel.Tags) > 0 {
+			tags = append(tags, f.Wheel.Tags[0])
+		}
+	}
+	if len(tags) == 0 {
+		return ""
+	}
+	slices.Sort(tags)
+	tags = slices.Compact(tags)
+	if rest := len(tags) - maxTags; rest > 0 {
+		tags = append(tags[:maxTags:maxTags], fmt.Sprintf("%d more", rest))
+	}
+	return "; there is " + strings.Join(tags, ", ")
+}
+
+// nothing gives the facts about a project that has no version to offer: where it
+// is unknown, and where nothing fits one demand, or all of the user's.
+func (x *explanation) nothing(name string, own []*line, claims []*claim) []Fact {
+	p := x.world.projects[name]
+	if p == nil {
+		return nil
+	}
+	if p.table.project == nil {
+		return []Fact{{Kind: Unknown, Package: name, Text: "no index has a project " + name}}
+	}
+	if len(p.list) == 0 {
+		return []Fact{{Kind: NoFile, Package: name, Text: fmt.Sprintf("the index lists %s without a file that could be installed", name)}}
+	}
+	var demands []string
+	add := func(specs pep440.Specifiers) {
+		if p.fit(specs).Empty() && !slices.Contains(demands, specs.String()) {
+			demands = append(demands, specs.String())
+		}
+	}
+	both, lines := p.fit(nil), 0
+	for _, l := range own {
+		if l.name == name {
+			add(l.Req.Specifiers)
+			both, lines = both.And(p.fit(l.Req.Specifiers)), lines+1
+		}
+	}
+	for _, c := range claims {
+		if c.kind == Requires && c.req.Key() == name {
+			add(c.req.Specifiers)
+		}
+	}
+	if len(demands) == 0 && lines > 1 && both.Empty() {
+		demands = append(demands, "all of these lines")
+	}
+	var facts []Fact
+	for _, d := range demands {
+		facts = append(facts, Fact{Kind: NoVersion, Package: name, Detail: d,
+			Text: fmt.Sprintf("no version of %s fits %s; there is %s", name, d, p.spell(p.fit(nil)))})
+	}
+	return facts
+}
+
+// spell names versions: runs of those that could be installed are one.
+func (p *project) spell(set pubgrub.Set) string {
+	scope := p.usable.Or(set)
+	var runs []string
+	for c := 1; c <= len(p.list); c++ {
+		if !set.Has(c) {
+			continue
+		}
+		last := c
+		for n := c + 1; n <= len(p.list) && (set.Has(n) || !scope.Has(n)); n++ {
+			if set.Has(n) {
+				last = n
+			}
+		}
+		run := p.list[c-1].version.String()
+		if last > c {
+			run += " to " + p.list[last-1].version.String()
+		}
+		runs = append(runs, run)
+		c = last
+	}
+	if n := len(runs); n > 4 {
+		runs = append(runs[:3:3], fmt.Sprintf("… %s", runs[n-1]))
+	}
+	return strings.Join(runs, ", ")
+}
