@@ -52,6 +52,12 @@ var table = []Package{
 		Why:  "the solver knows neither versions nor Python",
 	},
 	{
+		Path: "resolve/pypi",
+		Idea: "the provider of Python packages: indexes that speak the simple API, and directories of wheels",
+		May:  []string{"resolve", "schema/...", "internal/fetch"},
+		Why:  "it says what there is; what is chosen is decided in resolve",
+	},
+	{
 		Path: "install",
 		Idea: "an environment made from a lock and nothing else: cache, wheels, byte code, atomic switch",
 		May:  []string{"schema/...", "internal/fetch", "internal/safearchive"},
@@ -125,6 +131,7 @@ var modules = []Module{
 	{"github.com/klauspost/compress", []string{"bundle", "internal/safearchive"}, "0004-klauspost-compress.md"},
 	{"golang.org/x/sys", []string{"bundle", "internal/...", "runner/...", "cmd/appbundle"}, "0005-x-sys.md"},
 	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
+	{"golang.org/x/net/html", []string{"resolve/pypi"}, "0022-x-net-html.md"},
 	{"golang.org/x/term", []string{"cmd/appbundle"}, "0007-x-term.md"},
 	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
 	{"golang.org/x/tools/txtar", nil, "0008-testscript.md"},

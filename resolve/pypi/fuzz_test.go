@@ -1,0 +1,110 @@
+package pypi
+
+import (
+	"bytes"
+	"net/url"
+	"reflect"
+	"testing"
+
+	"appbundle/internal/fetch"
+)
+
+// fuzzPage holds a page of strangers to what is promised of every page.
+func fuzzPage(t *testing.T, kind string, body []byte) {
+	base, err := url.Parse("https://index.test/simple/foo/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := readPage(fetch.Answer{URL: base, Type: kind, Body: body})
+	if err != nil {
+		return
+	}
+	p.settle("foo")
+	data := p.encode()
+	l, err := decodeListing(data, "foo")
+	if err != nil {
+		t.Fatalf("%v of what was encoded: %q", err, data)
+	}
+	if len(l.files) != len(p.offers) || l.passed != p.passed || l.quarantined != p.quarantined || !reflect.DeepEqual(append([]string{}, l.notes...), append([]string{}, p.notes...)) {
+		t.Errorf("encoded %d files and %d passed over, decoded %d and %d", len(p.offers), p.passed, len(l.files), l.passed)
+	}
+	for i := range l.files {
+		f, o := &l.files[i], &p.offers[i]
+		u, err := url.Parse(f.URL)
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Hostname() == "" || !isPlain(f.Name) {
+			t.Errorf("file %q at %q", f.Name, f.URL)
+		}
+		same := f.Name == o.name && f.URL == o.url && f.Size == o.size && f.Yanked == o.yanked && f.YankedReason == o.reason && f.side == o.side &&
+			f.Hashes["sha256"] == o.hashes.sha256 && f.Hashes["sha384"] == o.hashes.sha384 && f.Hashes["sha512"] == o.hashes.sha512 &&
+			f.version.String() == o.version.String() && (f.Wheel == nil) == (o.wheel == nil) && (f.Wheel == nil || reflect.DeepEqual(*f.Wheel, *o.wheel))
+		if !same {
+			t.Errorf("encoded %+v, decoded %+v", o, f)
+		}
+	}
+}
+
+func FuzzJSONPage(f *testing.F) {
+	f.Add([]byte(`{"meta":{"api-version":"1.4"},"name":"Foo","project-status":{"status":"quarantined","reason":"r"},"files":[{"filename":"foo-1.0-1-py2.py3-none-any.whl","url":"../x/foo-1.0-1-py2.py3-none-any.whl#sha256=00","hashes":{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"requires-python":">=3.6*","yanked":"why","core-metadata":{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"size":5,"upload-time":"2025-06-01T12:00:00.5Z"},{"filename":"foo-2.tar.gz","url":"http://u:p@h/x","yanked":true}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) { fuzzPage(t, "application/vnd.pypi.simple.v1+json", body) })
+}
+
+func FuzzHTMLPage(f *testing.F) {
+	f.Add([]byte(`<!DOCTYPE html><head><base href="/b/"><meta name="pypi:repository-version" content="1.0"><meta name="pypi:project-status" content="quarantined"></head><a href="foo-1.0-py3-none-any.whl#sha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" data-requires-python="&gt;=3" data-yanked="" data-core-metadata="true" data-dist-info-metadata="sha256=00">foo-1.0-py3-none-any.whl</a><a href=x>foo-2.tar.gz`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fuzzPage(t, "text/html", body)
+	})
+}
+
+// A page that was cached is garbage or not, and never a panic or too much work.
+func FuzzCachedPage(f *testing.F) {
+	base, err := url.Parse("https://index.test/simple/foo/")
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := &page{base: base, notes: []string{"n"}}
+	for _, name := range []string{"foo-1-py3-none-any.whl", "foo-1.tar.gz", "foo-2-py2.py3-none-any.whl"} {
+		p.add(offer{name: name, requires: ">=3", yanked: true, reason: "r", size: 7, hashes: hashes{sha256: sum(nil)}, side: sidecar{sideThere, sum(nil)}}, name)
+	}
+	p.settle("foo")
+	f.Add(p.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := decodeListing(data, "foo")
+		if err == nil && len(l.files) > len(data) {
+			t.Errorf("%d files of %d bytes", len(l.files), len(data))
+		}
+	})
+}
+
+func FuzzWheel(f *testing.F) {
+	f.Add(wheel("foo", "1.0"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		o := &file{}
+		o.Name = fooWheel
+		text, err := readMETADATA(o, bytes.NewReader(data), int64(len(data)))
+		if err != nil && !isAnswer(err) {
+			t.Errorf("%v is no answer", err)
+		}
+		if len(text) > maxMetadata {
+			t.Errorf("%d bytes of metadata", len(text))
+		}
+	})
+}
+
+func FuzzSdist(f *testing.F) {
+	f.Add(sdist("foo", "1.0"), true)
+	f.Add(makeZip(member{"foo-1.0/PKG-INFO", "x"}), false)
+	f.Fuzz(func(t *testing.T, data []byte, tar bool) {
+		o := &file{}
+		o.Name = "foo-1.0"
+		text, err := readTarSdist(o, bytes.NewReader(data))
+		if !tar {
+			text, err = readZipSdist(o, bytes.NewReader(data), int64(len(data)))
+		}
+		if err != nil && !isAnswer(err) {
+			t.Errorf("%v is no answer", err)
+		}
+		if len(text) > maxMetadata {
+			t.Errorf("%d bytes of metadata", len(text))
+		}
+	})
+}

@@ -1,0 +1,191 @@
+// Package pypi is the [resolve.Provider] of Python packages: it reads indexes
+// that speak the simple API, in JSON or HTML, and directories of wheels.
+//
+// # What there is of a project
+//
+// Extra indexes are asked before the main one, and the first that has a name
+// has all of it: an index that denies access or fails is not one that lacks the
+// name, and nothing of a later one is looked at. [Config].MergeIndexes takes the
+// files of all of them, as pip does; then whoever can upload to one can replace
+// what another has. FindLinks count in addition to every index.
+//
+// A file whose name is not, to the letter, that of a wheel or an sdist of the
+// project, whose URL cannot be fetched, or that an https page offers over http
+// is passed over and counted. A page of another major version of the protocol
+// is an error. The order of a page means nothing.
+//
+// # What a release says of itself
+//
+// Metadata is taken from the first of these that has it:
+//
+//  1. the cache: the metadata of a file never changes;
+//  2. the file's own ".metadata" beside it, checked where the page has its hash.
+//     An index whose pages advertise none is asked for one once: some have them
+//     all the same, and the answer is remembered;
+//  3. the end of the wheel, where its directory is, with one or two requests for
+//     a range. A server that answers with the whole file has sent it: it is
+//     checked and kept;
+//  4. the whole wheel;
+//  5. for an sdist, its PKG-INFO, where that says that no build can change what
+//     counts (PEP 643).
+//
+// What 2 and 3 give is what the index says and is compared with the wheel when
+// that is installed; it is cached for that index alone, so that no other
+// index's word counts for it.
+//
+// # Limits
+//
+// A page has at most 64 MiB and 200,000 files; the name of a file 255 bytes, its
+// version 128, its URL 4 KiB. Metadata has at most 4 MiB, an sdist 2 GiB when it
+// is unpacked. One member of an archive is read and nothing is written of it,
+// so names and links in an archive mean nothing here.
+package pypi
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"appbundle/internal/fetch"
+	"appbundle/resolve"
+)
+
+// A Config says where packages come from.
+type Config struct {
+	// Index is the URL below which every project has its page. Required, but for
+	// NoIndex. A user and a password in it, as in the others, are sent there and
+	// appear nowhere else.
+	Index        string
+	Extra        []string // indexes that are asked first, in this order
+	NoIndex      bool     // FindLinks alone
+	MergeIndexes bool     // take what all indexes have of a name; the Index of a project that several have is ""
+
+	// FindLinks are directories, file: URLs of such, and URLs of HTML pages. A
+	// directory that does not exist is worth a warning.
+	FindLinks []string
+	Root      string // the application directory, which paths are relative to; "" means "."
+
+	Fetch fetch.Config // cache, credentials, limits, offline
+
+	// Warn is told what somebody may want to know, each thing once, and by one
+	// goroutine at a time. Nil means nobody.
+	Warn func(msg string)
+}
+
+// An Index knows projects and their metadata. Its methods may be called from
+// many goroutines at once, and give the same answer for as long as it lives.
+type Index struct {
+	client  *fetch.Client
+	servers []*server
+	links   []*links
+	root    string
+	merge   bool
+	now     func() time.Time
+
+	projects memo[string, *catalog]
+	metadata memo[string, *resolve.Metadata]
+
+	mu     sync.Mutex
+	told   map[string]bool
+	tellTo func(string)
+}
+
+var _ resolve.Provider = (*Index)(nil)
+
+// New makes an Index. Nothing is fetched yet.
+func New(cfg Config) (*Index, error) {
+	if cfg.Index == "" && !cfg.NoIndex {
+		return nil, errors.New("no index is given")
+	}
+	x := &Index{root: cfg.Root, merge: cfg.MergeIndexes, told: map[string]bool{}, tellTo: cfg.Warn, now: cfg.Fetch.Now}
+	if x.now == nil {
+		x.now = time.Now
+	}
+	x.projects.answer = func(err error) bool { return errors.Is(err, resolve.ErrNotFound) }
+	x.metadata.answer = isAnswer
+	if cfg.Fetch.Warn == nil {
+		cfg.Fetch.Warn = x.warn
+	}
+	var err error
+	if x.client, err = fetch.New(cfg.Fetch); err != nil {
+		return nil, err
+	}
+	if !cfg.NoIndex {
+		for _, raw := range append(append([]string(nil), cfg.Extra...), cfg.Index) {
+			if err := x.addServer(raw); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, spec := range cfg.FindLinks {
+		if err := x.addLinks(spec); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// Close gives up the connections that are kept open.
+func (x *Index) Close() { x.client.Close() }
+
+func (x *Index) addServer(raw string) error {
+	clean, err := x.client.Login(raw)
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	u, err := url.Parse(clean)
+	if err != nil {
+		return fmt.Errorf("index: %s cannot be read", fetch.Display(clean))
+	}
+	x.servers = append(x.servers, newServer(u))
+	return nil
+}
+
+func (x *Index) addLinks(spec string) error {
+	switch {
+	case strings.HasPrefix(spec, "https://"), strings.HasPrefix(spec, "http://"):
+		clean, err := x.client.Login(spec)
+		if err != nil {
+			return fmt.Errorf("find-links: %w", err)
+		}
+		x.links = append(x.links, &links{url: clean})
+		return nil
+	case strings.HasPrefix(spec, "file:"):
+		u, err := url.Parse(spec)
+		if err != nil || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) {
+			return fmt.Errorf("find-links: %q is no file: URL of a directory", spec)
+		}
+		spec = u.Path
+	}
+	dir := spec
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(x.root, dir)
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		x.warn(fmt.Sprintf("find-links: there is no directory %s", spec))
+		return nil
+	case err != nil:
+		return fmt.Errorf("find-links: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("find-links: %s is no directory", spec)
+	}
+	x.links = append(x.links, &links{dir: dir})
+	return nil
+}
+
+// warn passes msg on once.
+func (x *Index) warn(msg string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.tellTo != nil && !x.told[msg] {
+		x.told[msg] = true
+		x.tellTo(msg)
+	}
+}
