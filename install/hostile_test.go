@@ -78,6 +78,7 @@ func TestHostile(t *testing.T) {
 		{"the interpreter as a script", []part{{name: "evil-1.data/scripts/python"}}, `"evil-1.data/scripts/python": belongs to the environment`},
 		{"a script in a directory", []part{{name: "evil-1.data/scripts/x/y"}}, `"evil-1.data/scripts/x/y": is no name of a file`},
 		{"two places, one file", []part{{name: "evil-1.data/purelib/evil.py"}}, `goes where another file of the wheel goes`},
+		{"a script that is too large", []part{{name: "evil-1.data/scripts/x", text: "#!python\n" + strings.Repeat("#", maxMetadata)}}, `"evil-1.data/scripts/x": is a script of more than 16777216 bytes`},
 		{"a script twice", []part{{name: "evil-1.data/scripts/x", text: "y"}, scripts("x = evil:x")}, `"x": goes where another file of the wheel goes`},
 
 		{"an entry point that climbs", []part{scripts("../../x = evil:x")}, `script "../../x" is no name of a file`},

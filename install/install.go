@@ -82,7 +82,7 @@ type Request struct {
 	// Progress hears of every wheel that is ready, from many goroutines; nil
 	// means nobody does.
 	Progress func(Progress)
-	Workers  int // how many wheels are worked on at once; 0 means 2 for each CPU
+	Workers  int // how many wheels are worked on at once; 0 means 8, or 2 for each CPU if that is more
 
 	fs atomicfile.FS // for tests
 }

@@ -161,7 +161,7 @@ func (p *plan) each(ctx context.Context, do func(ctx context.Context, i int) err
 	defer cancel(nil)
 	workers := p.req.Workers
 	if workers <= 0 {
-		workers = 2 * runtime.GOMAXPROCS(0)
+		workers = max(8, 2*runtime.GOMAXPROCS(0))
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -33,8 +33,11 @@ if __name__ == "__main__":
 `, selfShell, p.module, first, p.attr)
 }
 
+// pythonStart is how a script of a wheel asks for the Python of its environment.
+const pythonStart = "#!python"
+
 var (
-	anyPython = regexp.MustCompile(`^#!pythonw?[ \t]*[^\n]*\n`)
+	anyPython = regexp.MustCompile(`^` + pythonStart + `[^\n]*\n`)
 	coding    = regexp.MustCompile(`^[ \t\f]*#.*?coding[:=]`)
 	future    = regexp.MustCompile(`(?m)^from[ \t]+__future__[ \t]`)
 )

@@ -108,10 +108,14 @@ func (u *unpacker) entry(i int, e safearchive.Entry) error {
 	if err := u.claim(e.Path, to); err != nil {
 		return err
 	}
+	x := e.X
 	if strings.HasPrefix(to, scriptDir+"/") {
-		return u.script(i, e, to)
+		if u.isPython(i) {
+			return u.script(i, e, to)
+		}
+		x = true
 	}
-	out, err := u.fill.Create(to, (&treeFile{x: e.X}).perm())
+	out, err := u.fill.Create(to, (&treeFile{x: x}).perm())
 	if err != nil {
 		return err
 	}
@@ -126,7 +130,7 @@ func (u *unpacker) entry(i int, e safearchive.Entry) error {
 	if err := u.compare(e, check); err != nil {
 		return err
 	}
-	u.files = append(u.files, treeFile{to, e.X, e.Size, encodeSum(own.Sum(nil))})
+	u.files = append(u.files, treeFile{to, x, e.Size, encodeSum(own.Sum(nil))})
 	return nil
 }
 
@@ -163,8 +167,19 @@ func (u *unpacker) compare(e safearchive.Entry, check hash.Hash) error {
 	return nil
 }
 
-// script installs a script of the wheel, which RECORD has as it was.
+// isPython reports whether entry i begins as a script for the environment's own
+// Python does. A program may be too large to be looked at as a whole.
+func (u *unpacker) isPython(i int) bool {
+	head := make([]byte, len(pythonStart))
+	_, err := io.ReadFull(u.Open(i), head)
+	return err == nil && string(head) == pythonStart // an error shows again when it is copied
+}
+
+// script installs a script for Python, which RECORD has as it was.
 func (u *unpacker) script(i int, e safearchive.Entry, to string) error {
+	if e.Size > maxMetadata {
+		return u.refused(e.Path, "is a script of more than %d bytes", maxMetadata)
+	}
 	own := sha256.New()
 	var text bytes.Buffer
 	check, err := u.copy(i, e, io.MultiWriter(&text, own), own)
