@@ -2,6 +2,7 @@ package proc
 
 import (
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,6 +163,29 @@ func TestLoopCalls(t *testing.T) {
 		if l.call(func() { t.Error("called after the close") }) {
 			t.Error("call after the close says that it will be made")
 		}
+	}
+}
+
+// A call that was accepted is made, also where the close comes before it.
+func TestLoopCallThenClose(t *testing.T) {
+	leavesNothing(t)
+	l := openLoop(t)
+	busy, free := make(chan struct{}), make(chan struct{})
+	l.call(func() { close(busy); <-free })
+	<-busy
+	made := false
+	if !l.call(func() { made = true }) {
+		t.Error("call says that it will not be made")
+	}
+	closed := make(chan struct{})
+	go func() { l.close(); close(closed) }()
+	for l.call(func() {}) { // until the close has begun
+		runtime.Gosched()
+	}
+	close(free)
+	<-closed
+	if !made {
+		t.Error("the call was not made")
 	}
 }
 

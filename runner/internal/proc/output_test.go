@@ -88,9 +88,11 @@ func expand(seed []byte) []byte {
 // the model, also where the writer of one fails, and where a Drain comes between.
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte("one\ntwo\n\n\nthree"), []byte{2}, "web.1 | ", uint16(0))
-	f.Add([]byte{0x90, '\n', 0x90, 0x90, 'x', '\n', 0x91}, []byte{16, 3}, "p", uint16(0))
-	f.Add([]byte{0x90, 0x81, '\n'}, []byte{17}, "", uint16(0))
-	f.Add([]byte{0x90, 0xa2, '\n', 0x91, 'b', '\n'}, []byte{16, 0, 17}, "web.1 | ", uint16(0))
+	// 64 KiB less one, exactly, and one and two more; then twice that.
+	f.Add([]byte("\x8e\n\xa0\n\xc4\n\xe8\n\xa1\nx\xa1\n\xa0"), []byte{16}, "web.1 | ", uint16(0))
+	f.Add([]byte("\x8e\n\xa0\n\xc4\n\xe8\n\xa1\nx\xa1\n\xa0"), []byte{17, 3, 11}, "", uint16(0))
+	f.Add([]byte("\xa1\xa1\xa1y"), []byte{15, 16, 17}, "p", uint16(0))
+	f.Add(bytes.Repeat([]byte("\n"), 1<<10), []byte{17}, strings.Repeat("long", 300), uint16(0))
 	f.Add([]byte("a\x00\xff\r\nb\n"), []byte{0}, "\xff", uint16(9))
 	f.Add([]byte{}, []byte{}, "empty", uint16(1))
 	f.Fuzz(func(t *testing.T, seed, cuts []byte, prefix string, limit uint16) {
@@ -169,7 +171,7 @@ func TestOutputDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	var rec = &recorder{tb: t}
+	rec := &recorder{tb: t}
 	fd, err := o.Pipe("p ", &Sink{W: rec})
 	if err != nil {
 		t.Fatal(err)
@@ -327,9 +329,10 @@ func TestBigPipes(t *testing.T) {
 		ends = append(ends, fd)
 		return fd
 	}
-	busy := func(fd int) { // more than fits says that half of it is read at a time
-		for range 16 {
-			writeAll(t, fd, bytes.Repeat([]byte("x\n"), MaxLine/2))
+	line := append(bytes.Repeat([]byte{'x'}, MaxLine-1), '\n')
+	busy := func(fd int) { // of more than fits half is read at a time, once at least
+		for range 8 {
+			writeAll(t, fd, line)
 		}
 	}
 	big := func() (n int) {

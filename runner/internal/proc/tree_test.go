@@ -134,7 +134,7 @@ func (c *child) awaitEmpty() {
 func TestOrigin(t *testing.T) {
 	leavesNothing(t)
 	l := newLab(t, true)
-	ways := []string{"double", "doublesetsid", "doublesetsidbare"}
+	ways := []string{"double", "doublebare", "doublesetsid", "doublesetsidbare"}
 	var steps []string
 	for _, way := range ways {
 		steps = append(steps, "spawn="+way+";pid=leaf;hold")
@@ -169,8 +169,8 @@ func TestOrigin(t *testing.T) {
 			t.Error(err)
 		}
 		c.exit()
-		if n := c.Tree.Signal(unix.SIGKILL); n != 2 {
-			t.Errorf("%d were left behind, want 2", n)
+		if n := c.Tree.Signal(unix.SIGKILL); n != 3 {
+			t.Errorf("%d were left behind, want 3", n)
 		}
 	}
 	EndDescendants() // and those of nobody, as the supervisor does
