@@ -62,7 +62,7 @@ func Lock(ctx context.Context, p Provider, req Request) (*Resolution, error) {
 		for _, i := range indexes {
 			targets = append(targets, req.Targets[i])
 		}
-		w, err := r.solve(ctx, plan, newGroup(targets), prefer)
+		w, err := r.solve(ctx, plan, newGroup(targets), maps.Clone(prefer))
 		var no *pubgrub.Conflict
 		if errors.As(err, &no) {
 			return nil, r.explain(ctx, w, no)

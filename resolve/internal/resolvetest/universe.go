@@ -29,6 +29,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -231,6 +232,13 @@ func (u *Universe) Add(r Release) error {
 	slices.SortStableFunc(p.Releases, func(a, b *resolve.Release) int { return b.Version.Compare(a.Version) })
 	u.metadata[release] = md
 	return nil
+}
+
+// Prefer adds all of another universe; of a project of both, that one counts.
+func (u *Universe) Prefer(first *Universe) {
+	maps.Copy(u.projects, first.projects)
+	maps.Copy(u.metadata, first.metadata)
+	maps.Copy(u.broken, first.broken)
 }
 
 // Each calls f for every project, in no particular order.
