@@ -22,6 +22,10 @@ import (
 // childPath is PATH behind the environment's own bin.
 const childPath = "/usr/local/bin:/usr/bin:/bin"
 
+// defaultPath is where execvp looks in an environment without PATH (confstr
+// _CS_PATH, Python's os.defpath).
+const defaultPath = "/bin:/usr/bin"
+
 // A child is all that is known of a watcher's processes before one is started.
 type child struct {
 	r     *Runner
@@ -207,8 +211,12 @@ func (c *child) setProgram() error {
 		if !filepath.IsAbs(name) {
 			c.path = filepath.Join(c.r.cfg.Dir, name)
 		}
-	} else if c.path = lookPath(name, c.env(1)); c.path == "" {
-		return fmt.Errorf("%s: not found in the child's PATH %s", name, valueOf(c.env(1), "PATH"))
+	} else if path, ok := vars.Env("PATH"); ok {
+		if c.path = lookPath(name, path); c.path == "" {
+			return fmt.Errorf("%s: not found in the child's PATH %s", name, path)
+		}
+	} else if c.path = lookPath(name, defaultPath); c.path == "" {
+		return fmt.Errorf("%s: not found in %s, where a program is looked for without PATH", name, defaultPath)
 	}
 	c.name = name
 	if interpreter, arg := shebang(c.path); interpreter != "" && !filepath.IsAbs(interpreter) {
@@ -304,19 +312,10 @@ func cause(err error) error {
 	return err
 }
 
-func lookPath(name string, env []string) string {
-	for _, dir := range filepath.SplitList(valueOf(env, "PATH")) {
-		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(path) == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-func valueOf(env []string, name string) string {
-	for i := len(env) - 1; i >= 0; i-- {
-		if k, v, _ := strings.Cut(env[i], "="); k == name {
-			return v
+func lookPath(name, path string) string {
+	for _, dir := range filepath.SplitList(path) {
+		if file := filepath.Join(dir, name); filepath.IsAbs(dir) && executable(file) == nil {
+			return file
 		}
 	}
 	return ""

@@ -258,6 +258,35 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+// A child without PATH is started from where execvp looks then, and stays
+// without PATH.
+func TestNoPath(t *testing.T) {
+	web := schema.DefaultWatcher("web")
+	web.Cmd, web.BareEnv = []string{"sh", "-c", "echo up; exec sleep 9999"}, true
+	w := start(t, Config{Watchers: []schema.Watcher{web}})
+	w.line("web.1 | up")
+	p, err := w.Program("web")
+	if err != nil || p.Path != "/bin/sh" || len(p.Env) != 0 {
+		t.Errorf("Program = %+v, %v, want /bin/sh without an environment", p, err)
+	}
+	for _, tt := range []struct {
+		name string
+		env  []schema.EnvVar
+		want string
+	}{
+		{"no PATH", nil, `watcher "web": surely-none: not found in /bin:/usr/bin, where a program is looked for without PATH`},
+		{"empty PATH", []schema.EnvVar{{Name: "PATH"}}, `watcher "web": surely-none: not found in the child's PATH `},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bad := web
+			bad.Cmd, bad.Env = []string{"surely-none"}, tt.env
+			if err := newWorld(t, Config{Watchers: []schema.Watcher{bad}}).Start(context.Background()); err == nil || err.Error() != tt.want {
+				t.Errorf("Start = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestConfigRefused(t *testing.T) {
 	two := []schema.Watcher{script("web", "hold"), script("WEB", "hold")}
 	neg := pool("web", -1, "hold")
