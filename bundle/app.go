@@ -215,8 +215,12 @@ func (a *App) index() {
 func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
 	a.index()
 	a.problems = map[string]schema.Problems{}
+	if err := a.followLinks(files, read); err != nil {
+		return err
+	}
 	if a.Config = cfg; cfg == nil {
 		a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
+		a.problems[appFile] = append(a.problems[appFile], a.unreadable(appFile)...)
 	}
 	a.Name, a.Version = a.Config.App.Name, cmp.Or(a.Config.App.Version, "0.0.0")
 	if a.Name == "" {
@@ -224,9 +228,6 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 	}
 	if a.Dir != "" {
 		a.leaveOutArchives()
-	}
-	if err := a.followEntrypoints(files, read); err != nil {
-		return err
 	}
 	a.Entrypoint = a.findEntrypoint(files)
 	if data, ok := files[externalFile]; ok {
@@ -252,6 +253,37 @@ func (a *App) defaultName() string {
 	}
 	name := strings.Trim(pep508.NormalizeName(b.String()), "-")
 	return cmp.Or(name, "app")
+}
+
+// unreadable says why the content of a file of the standard cannot be known,
+// though there is something of its name.
+func (a *App) unreadable(name string) (ps schema.Problems) {
+	at := schema.Pos{File: name}
+	e := a.Entry(name)
+	if e == nil {
+		return nil
+	}
+	to := a.resolve(name)
+	switch {
+	case e.Type == Link && (to == nil || to.Type != File):
+		ps.Add(at, "make it a plain file", "is a link that leads to no file of the application")
+	case e.Type != Link && e.Type != File:
+		ps.Add(at, "make it a plain file", "is a %s", kindOf(e))
+	case to.Size > schema.MaxFile:
+		ps.Add(at, "make it shorter", "has %d bytes, more than %d", to.Size, schema.MaxFile)
+	}
+	return ps
+}
+
+// kindOf names the kind of an entry in a sentence.
+func kindOf(e *Entry) string {
+	switch e.Type {
+	case Dir:
+		return "directory"
+	case Special:
+		return specialName(e.Mode)
+	}
+	return string(e.Type)
 }
 
 // resolve follows p through the links of the application as the kernel does.

@@ -20,9 +20,10 @@ type Entrypoint struct {
 	Binding   Binding         // of a Python script
 }
 
-// followEntrypoints reads what an entrypoint that is a link points to.
-func (a *App) followEntrypoints(files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
-	for _, name := range entrypoints {
+// followLinks reads what app.ini and an entrypoint point to, where they are
+// links.
+func (a *App) followLinks(files map[string][]byte, read func([]string) (map[string][]byte, error)) error {
+	for _, name := range append([]string{appFile}, entrypoints...) {
 		e := a.resolve(name)
 		if e == nil || e.Path == name || e.Type != File || e.Size > schema.MaxFile {
 			continue

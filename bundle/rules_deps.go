@@ -15,10 +15,12 @@ func checkDependencies(a *App) []Finding { return findings(a.problems[dependenci
 func checkExternal(a *App) []Finding { return findings(a.problems[externalFile]) }
 
 func checkAppINI(a *App) []Finding {
-	if e := a.Entry(appFile); e != nil && e.Type != File {
-		return []Finding{find(appFile, "make it a plain file", "is a %s", e.Type)}
+	all := findings(a.problems[appFile])
+	if e := a.Entry(appFile); e != nil && e.Type == Link && len(a.unreadable(appFile)) == 0 {
+		// run reads it; no archive has it.
+		all = append(all, find(appFile, "make it a plain file", "is a link"))
 	}
-	return findings(a.problems[appFile])
+	return all
 }
 
 func checkIncludes(a *App) []Finding {

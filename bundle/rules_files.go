@@ -25,9 +25,9 @@ func checkFile(a *App, name string) []Finding {
 	case e == nil:
 		return []Finding{find(name, "make it, empty where there is nothing to name", "is missing")}
 	case e.Type != File:
-		return []Finding{find(name, "make it a plain file", "is a %s", e.Type)}
+		return []Finding{find(name, "make it a plain file", "is a %s", kindOf(e))}
 	case e.Size > schema.MaxFile:
-		return []Finding{find(name, "", "has %d bytes, more than %d", e.Size, schema.MaxFile)}
+		return []Finding{find(name, "make it shorter", "has %d bytes, more than %d", e.Size, schema.MaxFile)}
 	}
 	return nil
 }

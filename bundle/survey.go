@@ -11,7 +11,8 @@ import (
 // unless it is nil.
 //
 // The error says that the directory could not be read, or is the
-// [schema.Problems] of app.ini.
+// [schema.Problems] of app.ini, of a dependencies.txt that cannot be read, or
+// of an entrypoint that leads out of the directory.
 func Survey(dir string, cfg *schema.Config) (*App, error) {
 	a, err := list(dir)
 	if err != nil {
@@ -42,5 +43,20 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 		return nil, err
 	}
 	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
-	return a, a.problems[appFile].Err()
+	return a, a.surveyProblems().Err()
+}
+
+// surveyProblems are what makes it pointless to run the application.
+func (a *App) surveyProblems() schema.Problems {
+	ps := a.problems[appFile]
+	if a.hasAppCommand() {
+		return ps
+	}
+	ps = append(ps, a.unreadable(dependenciesFile)...)
+	if p := a.Entrypoint.Path; p != "" {
+		if e := a.resolve(p); e == nil || e.Type != File {
+			ps.Add(schema.Pos{File: p}, "make it a file", "is no file of the application")
+		}
+	}
+	return ps
 }
