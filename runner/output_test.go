@@ -3,8 +3,10 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -180,6 +182,47 @@ func TestBrokenWriter(t *testing.T) {
 	}
 	if n := w.count(Limited); n != 0 {
 		t.Errorf("it was said %d times more", n)
+	}
+}
+
+// A full disk takes nothing until there is space.
+type fullDisk struct {
+	tap
+	space atomic.Bool
+}
+
+func (w *fullDisk) Write(b []byte) (int, error) {
+	if !w.space.Load() {
+		return 0, &os.PathError{Op: "write", Path: "log", Err: unix.ENOSPC}
+	}
+	return w.tap.Write(b)
+}
+
+// Output comes again when a full disk has space again; both is said once.
+func TestFullDisk(t *testing.T) {
+	disk := &fullDisk{tap: tap{newFeed[string](), nil}}
+	w := start(t, Config{Stderr: disk, Watchers: []schema.Watcher{
+		script("web", "err=one", "await=SIGUSR1", "err=two", "await=SIGUSR1", "err=three", "hold")}})
+	pid := w.event(Spawned, "web").Pid
+	for i := range 2 {
+		w.line("web.1 | awaiting")
+		w.Runner.out.Drain()
+		disk.space.Store(i == 1)
+		if err := unix.Kill(pid, unix.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.await(t, "line", func(s string) bool { return s == "web.1 | three" })
+	for _, want := range []string{
+		"stderr: write log: no space left on device; output is thrown away until that is over",
+		"stderr: can be written again; 2 lines (24 bytes) were lost",
+	} {
+		if e := w.event(Limited, ""); e.Text != want {
+			t.Errorf("event %q, want %q", e, want)
+		}
+	}
+	if n := w.count(Limited) + len(disk.rest()); n != 0 {
+		t.Errorf("%d events and lines more", n)
 	}
 }
 

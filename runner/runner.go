@@ -41,6 +41,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -166,8 +167,8 @@ func (r *Runner) open() (err error) {
 	if r.out, err = proc.NewOutput(); err != nil {
 		return err
 	}
-	r.stdout = &proc.Sink{W: r.cfg.Stdout, Fail: r.sinkFailed("stdout")}
-	r.stderr = &proc.Sink{W: r.cfg.Stderr, Fail: r.sinkFailed("stderr")}
+	r.stdout = r.sink("stdout", r.cfg.Stdout)
+	r.stderr = r.sink("stderr", r.cfg.Stderr)
 	if r.cfg.RunDir != "" {
 		if r.notify, err = r.sys.ListenNotify(r.notifyPath(), 0o660, r.noticed); err != nil {
 			return err
@@ -369,9 +370,20 @@ func (r *Runner) orphaned() {
 	}
 }
 
-func (r *Runner) sinkFailed(name string) func(error) {
-	return func(err error) {
-		r.report(Event{Kind: Limited, Text: fmt.Sprintf("%s: %v; output is thrown away from here on", name, err)})
+// sink makes the place where one of the children's outputs goes.
+func (r *Runner) sink(name string, w io.Writer) *proc.Sink {
+	return &proc.Sink{
+		W: w,
+		Fail: func(err error) {
+			until := "from here on"
+			if proc.Passing(err) {
+				until = "until that is over"
+			}
+			r.report(Event{Kind: Limited, Text: fmt.Sprintf("%s: %v; output is thrown away %s", name, err, until)})
+		},
+		Back: func(lines, size int) {
+			r.report(Event{Kind: Limited, Text: fmt.Sprintf("%s: can be written again; %d lines (%d bytes) were lost", name, lines, size)})
+		},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,12 +53,71 @@ func NewOutput() (*Output, error) {
 	return &Output{loop: l, buf: make([]byte, bigPipe), streams: map[*stream]struct{}{}}, nil
 }
 
-// A Sink is where lines go. After its writer has failed once it takes lines
-// and throws them away, so that nobody waits for it; Fail is told why.
+// A Sink is where lines go. It never makes anybody wait: what its writer does
+// not take is thrown away. After an error that [Passing] names, the writer is
+// tried again with the next lines; after any other one never again. Fail is
+// told why, once for each time that the writer stops to work.
 type Sink struct {
-	W      io.Writer
-	Fail   func(error)
-	failed bool // used by the Output's goroutine only
+	W    io.Writer
+	Fail func(error)
+	// Back is told that the writer works again, and what was lost: the lines, the
+	// one that was cut included, and their bytes.
+	Back func(lines, size int)
+
+	// Used by the Output's goroutine only.
+	failed, final bool
+	torn          bool // the writer took a part of a line
+	lines, size   int  // lost since it failed
+}
+
+// Passing reports whether err, of a write, may be gone with the next one: a
+// full disk, a full quota, or somebody who made the file non-blocking.
+func Passing(err error) bool {
+	for _, e := range []syscall.Errno{unix.ENOSPC, unix.EDQUOT, unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// write passes on whole lines.
+func (s *Sink) write(out []byte) {
+	if s.final {
+		return
+	}
+	if s.torn { // what follows is a line of its own
+		out = append([]byte{'\n'}, out...)
+	}
+	n, err := s.W.Write(out)
+	if err == nil {
+		s.worked()
+		return
+	}
+	n = max(0, min(n, len(out)))
+	lost := out[n:]
+	if n > 0 {
+		s.torn = out[n-1] != '\n'
+	} else if s.torn {
+		lost = lost[1:] // that newline is ours
+	}
+	s.lines += bytes.Count(lost, []byte{'\n'})
+	s.size += len(lost)
+	s.final = !Passing(err)
+	if first := !s.failed; (first || s.final) && s.Fail != nil {
+		s.Fail(err)
+	}
+	s.failed = true
+}
+
+// worked tells what was lost before a write that went well.
+func (s *Sink) worked() {
+	lines, size := s.lines, s.size
+	back := s.failed && s.Back != nil
+	s.failed, s.torn, s.lines, s.size = false, false, 0, 0
+	if back {
+		s.Back(lines, size)
+	}
 }
 
 type stream struct {
@@ -186,14 +246,8 @@ func (o *Output) flush(st *stream) {
 func (o *Output) write(st *stream) {
 	out := o.out
 	o.out = o.out[:0]
-	if len(out) == 0 || st.sink.failed {
-		return
-	}
-	if _, err := st.sink.W.Write(out); err != nil {
-		st.sink.failed = true
-		if st.sink.Fail != nil {
-			st.sink.Fail(err)
-		}
+	if len(out) > 0 {
+		st.sink.write(out)
 	}
 }
 
