@@ -208,15 +208,15 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("operation %d: it says %q", n, got)
 		}
 		again := next.request(t)
-		again.Cache, again.Dir, again.Compile = cache, first.Dir, true
+		again.Cache, again.Compile = cache, true
 		sync1(t, again)
-		if got := says(t, first.Dir); got != "new" {
-			t.Fatalf("operation %d: then it says %q", n, got)
+		if got := says(t, again.Dir); got != "new" {
+			t.Fatalf("operation %d: with its cache it says %q", n, got)
 		}
+		sync1(t, first)
 		if got := list(t, filepath.Dir(filepath.Join(first.Dir, EnvDir))); strings.Contains(got, ".staging-") {
 			t.Fatalf("operation %d: left\n%s", n, got)
 		}
-		sync1(t, first)
 	}
 	if killed < 40 {
 		t.Errorf("killed %d times", killed)
