@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -656,9 +657,62 @@ func TestNoRespawn(t *testing.T) {
 	if e := w.event(Ended, "job"); e.Text != "exit status 4" {
 		t.Errorf("event %q", e)
 	}
-	w.event(Settled, "")
 	if err := w.Stop(); err != nil {
 		t.Errorf("Stop = %v", err)
+	}
+	if n := w.count(Settled); n != 0 {
+		t.Error("what has ended is said to be up")
+	}
+}
+
+// Everything is up when what runs is up and the rest has done its work; not
+// when a process failed instead, nor when there is nothing that runs. Upstairs
+// hears that the start is over, unless it ends with an error.
+func TestSettled(t *testing.T) {
+	work, fail, hold := script("job", "exit=0"), script("job", "exit=3"), script("web", "hold")
+	work.Respawn, fail.Respawn, hold.Respawn = false, false, false
+	for _, tt := range []struct {
+		name     string
+		watchers []schema.Watcher
+		once     bool
+		up       bool
+		ready    bool
+	}{
+		{"none", []schema.Watcher{pool("web", 0, "hold")}, false, false, true},
+		{"one and none", []schema.Watcher{hold, pool("db", 0, "hold")}, false, true, true},
+		{"one has done its work", []schema.Watcher{work, hold}, false, true, true},
+		{"one has failed", []schema.Watcher{fail, hold}, false, false, true},
+		{"once, one has done its work", []schema.Watcher{work, hold}, true, true, true},
+		{"once, one has failed", []schema.Watcher{fail, hold}, true, false, true},
+		{"once, all have done their work", []schema.Watcher{work}, true, false, true},
+		{"once, all have failed", []schema.Watcher{fail}, true, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := hostDir(t)
+			path := filepath.Join(dir, "up")
+			up, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeAtEnd(t, up)
+			if err := up.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			w := start(t, Config{RunDir: filepath.Join(dir, "run"), Environ: []string{"NOTIFY_SOCKET=" + path}, noCgroups: true,
+				Once: tt.once, Watchers: tt.watchers})
+			buf := make([]byte, 4096)
+			n, err := up.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(buf[:n]); got == "READY=1" != tt.ready {
+				t.Errorf("said %q first", got)
+			}
+			_ = w.Stop()
+			if n := w.count(Settled); n == 1 != tt.up {
+				t.Errorf("it was said %d times that every watcher is up", n)
+			}
+		})
 	}
 }
 
@@ -744,10 +798,4 @@ func TestGiveUpAll(t *testing.T) {
 	if err := w.Wait(); err == nil || err.Error() != `every watcher gave up: ["a" "b"]` {
 		t.Errorf("Wait = %v", err)
 	}
-}
-
-// A pool without processes is up as it is.
-func TestNoProcesses(t *testing.T) {
-	w := start(t, Config{Watchers: []schema.Watcher{pool("web", 0, "hold")}})
-	w.event(Settled, "")
 }

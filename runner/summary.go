@@ -9,7 +9,9 @@ import (
 // A summary is what a watcher has come to, as far as it decides about the whole.
 // It is guarded by the Runner's mu; the watcher writes it.
 type summary struct {
-	settled bool       // every slot was up at the same time once
+	settled bool       // every slot was up at the same time once, or had ended for good
+	alive   bool       // a slot is up
+	lost    bool       // a slot has ended for good with another status than 0
 	failed  bool       // every slot gave up
 	over    bool       // every slot gave up or ended for good
 	bad     *ExitError // a process that ended with another status than 0
@@ -19,12 +21,15 @@ type summary struct {
 // the whole.
 func (w *watcher) summarize() {
 	failed, over, up := len(w.slots) > 0, true, true
+	alive, lost := false, false
 	var bad *ExitError
 	for _, s := range w.slots {
 		p := s.state.Phase
 		failed = failed && p == watch.Failed
 		over = over && (p == watch.Failed || p == watch.Ended)
 		up = up && (p == watch.Up || p == watch.Ended)
+		alive = alive || p == watch.Up
+		lost = lost || (p == watch.Ended && s.ended != nil && !s.ended.Success())
 		if s.ended != nil && !s.ended.Success() && bad == nil {
 			bad = &ExitError{Process: w.name(s), Status: s.ended.String()}
 		}
@@ -34,6 +39,7 @@ func (w *watcher) summarize() {
 	}
 	w.r.conclude(w, func(sum *summary) {
 		sum.settled = sum.settled || (up && len(w.starting) == 0)
+		sum.alive, sum.lost = alive, lost
 		sum.failed, sum.over, sum.bad = failed, over && w.cfg.Autostart, bad
 	})
 }
@@ -44,11 +50,18 @@ func (r *Runner) conclude(w *watcher, record func(*summary)) {
 	record(&w.sum)
 	settled := !r.settled && !slices.ContainsFunc(r.watchers, func(w *watcher) bool { return !w.sum.settled })
 	r.settled = r.settled || settled
+	// What has ended is not up, and where nothing runs nothing is.
+	up := slices.ContainsFunc(r.watchers, func(w *watcher) bool { return w.sum.alive }) &&
+		!slices.ContainsFunc(r.watchers, func(w *watcher) bool { return w.sum.lost })
 	outcome, end := r.verdict()
 	r.mu.Unlock()
 	if settled && !r.isStopping() {
-		r.report(Event{Kind: Settled, Text: "every watcher is up"})
-		r.sendState("READY=1")
+		if up {
+			r.report(Event{Kind: Settled, Text: "every watcher is up"})
+		}
+		if outcome == nil { // the start is over, also where everything has done its work
+			r.sendState("READY=1")
+		}
 	}
 	if end {
 		r.end(outcome)
