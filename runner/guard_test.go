@@ -321,3 +321,11 @@ func TestHiddenIsNobodyElses(t *testing.T) {
 		}
 	})
 }
+
+// Tools that show processes by their names show a supervisor as one.
+func TestSupervisorName(t *testing.T) {
+	p := newParty(t, "guard", "comm", "exit=0")
+	if got := p.line("comm="); got != "appbundle-super" {
+		t.Errorf("the supervisor is called %q", got)
+	}
+}

@@ -114,6 +114,7 @@ func init() {
 		"env":   printEnv,
 		"id":    printID,
 		"cwd":   printDir,
+		"comm":  printName,
 		"stdin": printStdin,
 		"fds":   printDescriptors,
 		"limit": printLimit,
@@ -178,6 +179,13 @@ func printID(string) error {
 func printDir(string) error {
 	dir, err := os.Getwd()
 	fmt.Printf("cwd=%s argv0=%s\n", dir, os.Args[0])
+	return err
+}
+
+// printName prints the name of the process, which is its main thread's.
+func printName(string) error {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getpid()))
+	fmt.Printf("comm=%s", b)
 	return err
 }
 

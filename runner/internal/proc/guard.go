@@ -34,6 +34,10 @@ func Init() {
 	case supervisorName:
 		guarded = true
 		unix.CloseOnExec(guardFD)
+		// It was executed as /proc/self/exe, and that is what ps, top and pgrep
+		// call it. This names the main thread, whichever thread writes it; the
+		// kernel keeps 15 bytes.
+		_ = os.WriteFile("/proc/self/comm", []byte(supervisorName), 0) // a name is all that it is
 	}
 	ready = true
 }
