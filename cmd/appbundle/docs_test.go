@@ -264,7 +264,8 @@ func TestMatchesText(t *testing.T) {
 func documentedRoot() *cobra.Command {
 	out := &printer{answer: &answerWriter{w: &bytes.Buffer{}}, remarks: &bytes.Buffer{}}
 	root := newRootCmd(&globals{env: func(string) string { return "" }}, out)
-	root.InitDefaultCompletionCmd()
+	root.InitDefaultVersionFlag()
+	root.InitDefaultHelpCmd()
 	return root
 }
 

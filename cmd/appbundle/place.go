@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"appbundle/bundle"
@@ -19,40 +21,83 @@ import (
 const keptReleases = 3
 
 // appDirectory gives the directory to run: path itself, or the release that the
-// archive at path is unpacked to.
-func (g *globals) appDirectory(path, name string) (string, error) {
+// archive at path is unpacked to. name is the archive's, "" for a directory.
+func (g *globals) appDirectory(path, wanted string) (dir, name string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if info.IsDir() {
-		return filepath.Abs(path)
+		dir, err = filepath.Abs(path)
+		return dir, "", err
 	}
 	app, err := bundle.Open(path)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	state, err := g.stateDirectory(cmp.Or(name, app.Name))
+	state, err := g.stateDirectory(cmp.Or(wanted, app.Name))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	releases := filepath.Join(state, "releases")
-	dir := filepath.Join(releases, strings.ReplaceAll(app.Digest(), ":", "-"))
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(releases, 0o700); err != nil {
-			return "", err
-		}
+	if err := makeReleases(releases); err != nil {
+		return "", "", err
+	}
+	dir = filepath.Join(releases, strings.ReplaceAll(app.Digest(), ":", "-"))
+	switch fi, err := os.Lstat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
 		if err := bundle.Unpack(context.Background(), path, dir, bundle.UnpackOptions{}); err != nil {
-			return "", err
+			return "", "", err
 		}
-	} else if err != nil {
-		return "", err
+	case err != nil:
+		return "", "", err
+	default:
+		if err := ownDirectory(dir, fi); err != nil {
+			return "", "", err
+		}
 	}
 	now := time.Now()
 	if err := os.Chtimes(dir, now, now); err != nil { // the newest is the one that ran last
-		return "", err
+		return "", "", err
 	}
-	return dir, prune(releases)
+	return dir, app.Name, prune(releases)
+}
+
+// makeReleases makes the directory of the releases and what is above it. Root's
+// may be entered by the users that watchers run as, and is written by nobody
+// else: what lies there is executed as root.
+func makeReleases(dir string) error {
+	mode := os.FileMode(0o700)
+	if os.Getuid() == 0 {
+		mode = 0o755
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		fi, err := os.Lstat(d)
+		if err != nil {
+			return err
+		}
+		if err := ownDirectory(d, fi); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownDirectory refuses what others could have put there, or could replace.
+func ownDirectory(dir string, fi fs.FileInfo) error {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	switch {
+	case !fi.IsDir():
+		return fmt.Errorf("%s: not a directory", dir)
+	case ok && int(st.Uid) != os.Getuid():
+		return fmt.Errorf("%s: belongs to user %d: what is there is not run; remove it", dir, st.Uid)
+	case fi.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s: others may write there: what is there is not run; chmod go-w", dir)
+	}
+	return nil
 }
 
 // prune removes all releases but the newest.

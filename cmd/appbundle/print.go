@@ -30,6 +30,8 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"appbundle/bundle"
 )
 
 // A printer is where the commands write. The zero value is not useful.
@@ -161,6 +163,12 @@ func (p *printer) failure(err error) {
 		return
 	}
 	on := p.colorErr && !p.noColor
+	if found := (*bundle.CheckError)(nil); errors.As(err, &found) {
+		for _, f := range found.Findings {
+			fmt.Fprintf(p.remarks, "%s %s\n", paint(on, red, "appbundle:"), f)
+		}
+		return
+	}
 	fmt.Fprintf(p.remarks, "%s %s\n", paint(on, red, "appbundle:"), message(err))
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {

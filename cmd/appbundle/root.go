@@ -47,7 +47,6 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	root.SetErr(out.remarks)
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("appbundle {{.Version}}\n")
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"})
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.StringVar(&g.chdir, "chdir", "", "work in `DIR` instead of here")
@@ -62,6 +61,14 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newRunCmd(g, out),
 		newVersionCmd(out),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = knownCommand, func(cmd *cobra.Command, _ []string) error {
+				return &usageError{err: fmt.Errorf("too few arguments: usage: %s bash|fish|powershell|zsh", cmd.CommandPath())}
+			}
+		}
+	}
 	return root
 }
 

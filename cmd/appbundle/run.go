@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"appbundle/bundle"
 	"appbundle/runner"
+	"appbundle/schema/pep508"
 )
 
 // runOptions are the flags of run.
@@ -31,7 +33,10 @@ An archive is verified and unpacked into the state directory first, once. Run
 never touches the network: where the environment is missing it names the
 commands that make it.`,
 		Args: takes(0, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd); err != nil {
+				return &usageError{err: err}
+			}
 			if !runner.Guarded() {
 				return stayAsGuard(g)
 			}
@@ -48,6 +53,20 @@ commands that make it.`,
 	flags.StringVar(&g.runDir, "run-dir", "", "keep sockets and the lock in `DIR`")
 	flags.StringVar(&g.stateDir, "state-dir", "", "keep what survives a restart in `DIR`")
 	return cmd
+}
+
+// check refuses flags that mean nothing.
+func (o *runOptions) check(cmd *cobra.Command) error {
+	if f := cmd.Flags().Lookup("name"); f.Changed && !pep508.ValidName(o.name) {
+		return fmt.Errorf("--name: %q is no name; use letters and digits, with - between them", o.name)
+	}
+	o.name = pep508.NormalizeName(o.name)
+	if cmd.Flags().Lookup("bind").Changed {
+		if _, err := bundle.Bind(nil, o.bind); err != nil {
+			return fmt.Errorf("--bind: %w", err)
+		}
+	}
+	return nil
 }
 
 // stayAsGuard runs this command line again, as the supervisor, and hands its

@@ -553,6 +553,18 @@ func TestReload(t *testing.T) {
 	write(t, dir, "app.ini", "[watcher:app]\nnumproceses = 2\n", 0o644)
 	r.signal(syscall.SIGHUP)
 	r.await(`app.ini:2: [watcher:app]: unknown key "numproceses"; did you mean "numprocesses"?`)
+	// What only a new run can change, and a file that is being replaced.
+	write(t, dir, "app.ini", "[app]\nname = other\n", 0o644)
+	r.signal(syscall.SIGHUP)
+	r.await("reload refused: the name is other now, and pair runs; stop it and run it again")
+	if err := os.Remove(dir + "/app.ini"); err != nil {
+		t.Fatal(err)
+	}
+	r.signal(syscall.SIGHUP)
+	r.await("reload refused: app.ini is gone")
+	write(t, dir, "app.ini", "[app]\nversion = 2.0.0\n"+ini("two")+"[socket:web]\nport = 0\n", 0o644)
+	r.signal(syscall.SIGHUP)
+	r.awaitAll("the version is 2.0.0 now; processes see 0.0.0 until run is started again", "socket web listens on 127.0.0.1:")
 	for _, pid := range []int{kept, changed} {
 		if err := syscall.Kill(pid, 0); (err == nil) != (pid == kept) {
 			t.Errorf("process %d, kept is %d: %v", pid, kept, err)
@@ -641,13 +653,13 @@ func TestRunArchive(t *testing.T) {
 	dir := work + "/job"
 	write(t, dir, "dependencies.txt", "", 0o644)
 	write(t, dir, "external-dependencies.txt", "", 0o644)
-	write(t, dir, "app.ini", "[app]\nname = job\nversion = 1.0.0\n", 0o644)
+	write(t, dir, "app.ini", "[app]\nversion = 1.0.0\n", 0o644) // the archive has the name
 	var releases []string
 	for _, text := range []string{"one", "two", "three", "four", "four"} {
-		write(t, dir, "bin/app", "#!/bin/sh\necho "+text+" $(pwd)\n", 0o755)
+		write(t, dir, "bin/app", "#!/bin/sh\necho "+text+" $APPBUNDLE_NAME $(pwd)\n", 0o755)
 		output(t, work, "appbundle", "build", "-o", work+"/job.tar.zst", dir)
 		p := start(t, work, "appbundle", "run", "--once", "--run-dir", work+"/run", "--state-dir", work+"/state", work+"/job.tar.zst")
-		place := p.await("app.1 | " + text + " ")
+		place := p.await("app.1 | " + text + " job ")
 		if status := p.wait(); status != 0 {
 			t.Errorf("%s: status %d, want 0", text, status)
 		}

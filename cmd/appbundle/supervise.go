@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"appbundle/bundle"
@@ -22,8 +26,14 @@ type supervised struct {
 	out  *printer
 	o    runOptions
 	dir  string
-	name string
+	name string // of the run: of its directories, its lock and its cgroup
 	r    *runner.Runner
+
+	version   string     // that processes see
+	reloading sync.Mutex // one at a time
+
+	archive string // the name that the archive has, "" for a directory
+	ini     bool   // app.ini was there
 }
 
 // supervise runs the app at path until a signal or its own end.
@@ -33,19 +43,15 @@ func supervise(g *globals, out *printer, o runOptions, path string) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE)
-	if o.bind != "" {
-		if _, err := bundle.Bind(nil, o.bind); err != nil {
-			return &usageError{err: fmt.Errorf("--bind: %w", err)}
-		}
-	}
 	var err error
-	if s.dir, err = g.appDirectory(path, o.name); err != nil {
+	if s.dir, s.archive, err = g.appDirectory(path, o.name); err != nil {
 		return err
 	}
 	p, err := s.processes()
 	if err != nil {
 		return err
 	}
+	s.name, s.version, s.ini = s.nameOf(p), p.app.Version, p.app.Entry("app.ini") != nil
 	if s.r, err = s.runner(p); err != nil {
 		return err
 	}
@@ -101,11 +107,13 @@ func (s *supervised) runner(p *processes) (*runner.Runner, error) {
 	return r, s.findServer(p, r)
 }
 
+// nameOf is what the user calls it, or what the app calls itself; an archive
+// that is silent has its own name, and not that of the directory it runs in.
+func (s *supervised) nameOf(p *processes) string {
+	return cmp.Or(s.o.name, p.app.Config.App.Name, s.archive, p.app.Name)
+}
+
 func (s *supervised) runnerConfig(p *processes) (runner.Config, error) {
-	s.name = p.app.Name
-	if s.o.name != "" {
-		s.name = s.o.name
-	}
 	cfg := runner.Config{
 		Name: s.name, Version: p.app.Version, Dir: s.dir, Watchers: p.watchers, Sockets: p.sockets,
 		WarmupDelay: p.supervisor.WarmupDelay, NoPrefix: s.o.noPrefix, Once: s.o.once, Adopt: true, Report: s.report,
@@ -117,7 +125,8 @@ func (s *supervised) runnerConfig(p *processes) (runner.Config, error) {
 	if cfg.RunDir, err = s.g.runDirectory(s.name); err != nil {
 		return cfg, err
 	}
-	cfg.StateDir, err = s.g.stateDirectory(s.name)
+	state, err := s.g.stateDirectory(s.name)
+	cfg.StateDir = filepath.Join(state, "data") // beside the releases: it may be the app user's
 	return cfg, err
 }
 
@@ -160,7 +169,13 @@ func (s *supervised) run(p *processes, signals <-chan os.Signal) error {
 
 // reload reads everything again; what is refused changes nothing.
 func (s *supervised) reload() {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	before := s.r.Sockets()
 	p, err := s.processes()
+	if err == nil {
+		err = s.sameApp(p)
+	}
 	if err == nil {
 		_, err = s.runner(p) // one that cannot be started is none to change to
 	}
@@ -172,6 +187,21 @@ func (s *supervised) reload() {
 		return
 	}
 	s.out.remark("appbundle: %s: configuration read again", s.name)
+	s.addresses(before)
+}
+
+// sameApp refuses what only a new run can change.
+func (s *supervised) sameApp(p *processes) error {
+	if s.ini && s.o.config == "" && p.app.Entry("app.ini") == nil {
+		return errors.New("app.ini is gone")
+	}
+	if name := s.nameOf(p); name != s.name {
+		return fmt.Errorf("the name is %s now, and %s runs; stop it and run it again", name, s.name)
+	}
+	if p.app.Version != s.version {
+		s.out.warn("appbundle: the version is %s now; processes see %s until run is started again", p.app.Version, s.version)
+	}
+	return nil
 }
 
 // loud are the events that --quiet does not silence.
@@ -184,15 +214,16 @@ func (s *supervised) report(e runner.Event) {
 	}
 	write("appbundle: %s", e)
 	if e.Kind == runner.Settled {
-		s.addresses()
+		s.addresses(nil)
 	}
 }
 
-// addresses says where the app is reached.
-func (s *supervised) addresses() {
+// addresses says where the app is reached, but for what was said before.
+func (s *supervised) addresses(before map[string]string) {
 	for name, addr := range s.r.Sockets() {
 		_, _, err := net.SplitHostPort(addr)
 		switch {
+		case before[name] == addr:
 		case name != "app":
 			s.out.remark("appbundle: socket %s listens on %s", name, addr)
 		case err == nil:

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,7 +36,14 @@ is refused leaves nothing.`,
 }
 
 func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bundle.UnpackOptions) error {
-	if err := bundle.Unpack(ctx, archive, dir, opts); err != nil {
+	if dir == "" {
+		return &usageError{err: errors.New("DIR is empty")}
+	}
+	err := bundle.Unpack(ctx, archive, dir, opts)
+	if errors.Is(err, fs.ErrExist) {
+		return &existsError{dir}
+	}
+	if err != nil {
 		return err
 	}
 	app, err := bundle.Survey(dir, nil)
@@ -46,6 +56,15 @@ func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bund
 		out.print("cd %s && python3 -m venv .venv\n.venv/bin/pip install -r dependencies.txt\n", quoteShell(dir))
 	}
 	return nil
+}
+
+// An existsError says that there is something where a directory is to appear.
+type existsError struct{ dir string }
+
+func (e *existsError) Error() string { return fmt.Sprintf("%s is there already", quoteShell(e.dir)) }
+func (e *existsError) Unwrap() error { return fs.ErrExist }
+func (e *existsError) Hint() string {
+	return "name a directory that does not exist, or remove it first"
 }
 
 // quoteShell gives s as one word of a POSIX shell, as it is where it can be.
