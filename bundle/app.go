@@ -126,7 +126,7 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 	kept := map[string][]byte{}
 	files := newFileReader(a.seed)
 	seen := map[string]int{}
-	for {
+	for first := true; ; first = false {
 		se, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return kept, nil
@@ -135,6 +135,11 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 			return nil, err
 		}
 		if se.Path == manifestPath {
+			if first && isManifest(se) {
+				if _, _, err := parseManifest(a.ArchivePath, r, se); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
 		e := entryOf(se)

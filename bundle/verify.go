@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"appbundle/internal/atomicfile"
@@ -87,22 +88,15 @@ type matcher struct {
 // readManifest reads the first entry.
 func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 	e, err := r.Next()
-	if errors.Is(err, io.EOF) || err == nil && (e.Path != manifestPath || e.Type != safearchive.File || e.Hard != "") {
+	if errors.Is(err, io.EOF) || err == nil && !isManifest(e) {
 		return nil, errNoManifest(archive)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if e.Size > schema.MaxManifest {
-		return nil, &RefusedError{Archive: archive, Entry: e.Path, Reason: fmt.Sprintf("has %d bytes, more than %d", e.Size, schema.MaxManifest)}
-	}
-	data, err := io.ReadAll(r)
+	m, data, err := parseManifest(archive, r, e)
 	if err != nil {
 		return nil, err
-	}
-	m, problems := schema.ParseManifest(manifestPath, data)
-	if len(problems) > 0 {
-		return nil, &RefusedError{Archive: archive, Reason: problems[0].Error()}
 	}
 	x := &matcher{archive: archive, manifest: m, data: data, left: len(m.Entries),
 		index: make(map[string]int, len(m.Entries)), seen: make([]bool, len(m.Entries))}
@@ -110,6 +104,34 @@ func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 		x.index[m.Entries[i].Path] = i
 	}
 	return x, nil
+}
+
+// isManifest reports whether an entry that is the first can be the manifest.
+func isManifest(e safearchive.Entry) bool {
+	return e.Path == manifestPath && e.Type == safearchive.File && e.Hard == ""
+}
+
+// parseManifest reads the manifest e, and tells r what it announces.
+func parseManifest(archive string, r *safearchive.Reader, e safearchive.Entry) (*schema.Manifest, []byte, error) {
+	if e.Size > schema.MaxManifest {
+		return nil, nil, &RefusedError{Archive: archive, Entry: e.Path, Reason: fmt.Sprintf("has %d bytes, more than %d", e.Size, schema.MaxManifest)}
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, problems := schema.ParseManifest(manifestPath, data)
+	if len(problems) > 0 {
+		return nil, nil, &RefusedError{Archive: archive, Reason: problems[0].Error()}
+	}
+	var size int64
+	for i := range m.Entries {
+		size += min(m.Entries[i].Size, math.MaxInt64-size)
+	}
+	if err := r.Announce(len(m.Entries), size); err != nil {
+		return nil, nil, err
+	}
+	return m, data, nil
 }
 
 // readAll reads every entry and compares it.

@@ -52,7 +52,9 @@
 //
 // # Limits
 //
-// [Limits] has them all, with defaults. Size, ratio, window and headers bound
+// [Limits] has them all, with defaults. Zeros compress by more than the ratio
+// that is a bomb's; an archive that says first what it holds may have as much
+// out of proportion, see [Reader.Announce]. Size, ratio, window and headers bound
 // time and disk, names and entries bound memory: a Reader needs about 150
 // bytes an entry with a usual name, the window, and buffers of some 3 MiB.
 //

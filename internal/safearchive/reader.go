@@ -32,6 +32,7 @@ type Reader struct {
 	in     *input
 	lim    Limits
 	close  func() error
+	ratio  *ratio // nil where nothing is compressed
 	tar    tarReader
 	tree   *tree
 	total  int64
@@ -57,11 +58,11 @@ func NewReader(ctx context.Context, name string, r io.Reader, limits Limits) (*R
 	if err != nil {
 		return nil, z.explain(err)
 	}
-	stream, err := decompress(f, raw, z.in, &z.lim)
+	stream, ratio, err := decompress(f, raw, z.in, &z.lim)
 	if err != nil {
 		return nil, z.explain(err)
 	}
-	z.close = stream.Close
+	z.close, z.ratio = stream.Close, ratio
 	z.tree = newTree(&z.lim)
 	z.tar = tarReader{r: bufio.NewReaderSize(stream, streamBuffer), lim: &z.lim}
 	return z, nil
@@ -70,6 +71,26 @@ func NewReader(ctx context.Context, name string, r io.Reader, limits Limits) (*R
 // Close releases the memory of the decompressor. It does not close what the
 // Reader reads from.
 func (r *Reader) Close() error { return r.close() }
+
+// Announce says that the rest of the archive has so many entries with so many
+// bytes of content, as the archive itself does. That much is no matter of
+// [Limits.Ratio], what goes beyond it still is. The announcement may be a lie:
+// more than [Limits.Total] and [Limits.Entries] is refused at once, and every
+// other limit holds as before.
+func (r *Reader) Announce(entries int, bytes int64) error {
+	switch {
+	case r.err != nil:
+		return r.err
+	case bytes < 0 || bytes > r.lim.Total-r.total:
+		r.err = r.explain(over("", LimitTotal, r.lim.Total))
+	case entries < 0 || entries > r.lim.Entries:
+		r.err = r.explain(over("", LimitEntries, r.lim.Entries))
+	case r.ratio != nil:
+		// A header, and the padding of the content, for each.
+		r.ratio.announced += bytes + 2*blockSize*int64(entries)
+	}
+	return r.err
+}
 
 // Next goes to the next entry: directories and files in the order of the
 // archive, then the links in theirs. It returns [io.EOF] when the archive was

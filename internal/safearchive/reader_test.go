@@ -281,6 +281,47 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// What was announced may be out of proportion, and nothing more; a larger
+// announcement than the other limits allow is refused.
+func TestAnnounce(t *testing.T) {
+	const size = 4 << 20
+	text := tarOf(t, item{name: "z", body: strings.Repeat("\x00", size)})
+	lim := Limits{Ratio: 50, RatioAfter: 1 << 20, Total: 2 * size, Entries: 10}
+	for _, c := range []struct {
+		entries int
+		bytes   int64
+		want    Limit
+	}{
+		{0, 0, LimitRatio},
+		{1, size, ""},
+		{1, 2 * size, ""},
+		{1, size / 2, LimitRatio},
+		{1, 2*size + 1, LimitTotal},
+		{1, -1, LimitTotal},
+		{11, size, LimitEntries},
+		{-1, size, LimitEntries},
+	} {
+		for name, b := range map[string][]byte{"gzip": gzipOf(t, text), "zstd": zstdOf(t, text)} {
+			r, err := NewReader(t.Context(), "a", bytes.NewReader(b), lim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = r.Announce(c.entries, c.bytes)
+			for err == nil {
+				_, err = r.Next()
+			}
+			var limit *LimitError
+			if c.want == "" && err != io.EOF || c.want != "" && (!errors.As(err, &limit) || limit.Limit != c.want) {
+				t.Errorf("%s: Announce(%d, %d): %v, want %q", name, c.entries, c.bytes, err, c.want)
+			}
+			if _, again := r.Next(); again != err {
+				t.Errorf("%s: Announce(%d, %d): then %v, want %v", name, c.entries, c.bytes, again, err)
+			}
+			r.Close()
+		}
+	}
+}
+
 // No proper beginning of an archive is accepted, and no byte behind it.
 func TestCutAnywhere(t *testing.T) {
 	plain := tarOf(t, item{name: "a", body: strings.Repeat("1", 700)}, item{name: "b", link: "a"})

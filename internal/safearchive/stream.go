@@ -62,6 +62,8 @@ type ratio struct {
 	in  *input
 	lim *Limits
 	n   int64
+	// announced is how much of n may be out of proportion, see Reader.Announce.
+	announced int64
 }
 
 func (d *ratio) Read(p []byte) (int, error) {
@@ -70,7 +72,7 @@ func (d *ratio) Read(p []byte) (int, error) {
 	}
 	n, err := d.r.Read(p)
 	d.n += int64(n)
-	if d.n > d.lim.RatioAfter && d.n/d.lim.Ratio > d.in.n {
+	if n := d.n - d.announced; n > d.lim.RatioAfter && n/d.lim.Ratio > d.in.n {
 		return 0, d.in.fail(over("", LimitRatio, d.lim.Ratio))
 	}
 	return n, err
@@ -86,7 +88,8 @@ const (
 )
 
 // decompress opens the stream that is inside r, which is in or reads from it.
-func decompress(f format, r io.Reader, in *input, lim *Limits) (io.ReadCloser, error) {
+// The ratio is nil where nothing is compressed.
+func decompress(f format, r io.Reader, in *input, lim *Limits) (io.ReadCloser, *ratio, error) {
 	var rc io.ReadCloser
 	var err error
 	switch f {
@@ -100,15 +103,16 @@ func decompress(f format, r io.Reader, in *input, lim *Limits) (io.ReadCloser, e
 			zstd.WithDecoderMaxMemory(math.MaxInt64), // of the whole stream: Total and Ratio bound that
 		}}.OpenReader(&zstdFrames{r: r, in: in, lim: lim})
 	default:
-		return io.NopCloser(r), nil
+		return io.NopCloser(r), nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	d := &ratio{r: rc, in: in, lim: lim}
 	return struct {
 		io.Reader
 		io.Closer
-	}{&ratio{r: rc, in: in, lim: lim}, rc}, nil
+	}{d, rc}, d, nil
 }
 
 // zstdSkippable is what the magic numbers of skippable frames share.
