@@ -75,9 +75,12 @@ func FuzzCachedPage(f *testing.F) {
 	})
 }
 
+// A wheel of strangers, whole and through a window, is metadata or an answer,
+// and the same both ways.
 func FuzzWheel(f *testing.F) {
-	f.Add(wheel("foo", "1.0"))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add(wheel("foo", "1.0"), uint8(30))
+	f.Add(makeZip(member{"foo-1.0.dist-info/METADATA", "x"}, member{"foo/x", noise(200)}), uint8(90))
+	f.Fuzz(func(t *testing.T, data []byte, tail uint8) {
 		o := &file{}
 		o.Name = fooWheel
 		text, err := readMETADATA(o, bytes.NewReader(data), int64(len(data)))
@@ -86,6 +89,22 @@ func FuzzWheel(f *testing.F) {
 		}
 		if len(text) > maxMetadata {
 			t.Errorf("%d bytes of metadata", len(text))
+		}
+		if len(data) == 0 {
+			return
+		}
+		size := int64(len(data))
+		from := max(size-1-int64(tail), 0)
+		w := &window{size: size, spans: []span{{from, data[from:]}}}
+		w.get = func(from, n int64) (*fetch.Part, error) {
+			if from < 0 || n <= 0 || from+n > size {
+				t.Errorf("%d bytes from %d are asked for of %d", n, from, size)
+			}
+			return &fetch.Part{Data: data[from : from+n], From: from, Size: size}, nil
+		}
+		again, err2 := w.readMETADATA(o)
+		if w.err == nil && (!bytes.Equal(text, again) || (err == nil) != (err2 == nil)) {
+			t.Errorf("whole %q, %v; through a window %q, %v", text, err, again, err2)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"html"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -250,6 +251,32 @@ func bigWheel(name, version string, lines ...string) []byte {
 		members = append(members, member{fmt.Sprintf("%s/a/quite/long/name/of/a/module/number_%05d.py", name, i), ""})
 	}
 	return makeZip(append(members, member{dir + "METADATA", metadata(name, version, lines...)}, member{dir + "RECORD", ""})...)
+}
+
+// frontWheel makes a wheel that begins with its metadata, which ends in text.
+func frontWheel(text string) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, m := range []member{{"foo-1.0.dist-info/METADATA", metadata("foo", "1.0", "Requires-Dist: bar>=1", "Requires-Python: >=3.9") + text}, {"foo/data", noise(1 << 20)}} {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: m.name, Method: zip.Store})
+		if err == nil {
+			_, err = io.WriteString(w, m.content)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// noise is text that nothing makes smaller, the same every time.
+func noise(n int) string {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return hex.EncodeToString(b[:n/2])
 }
 
 func sdist(name, version string, lines ...string) []byte {

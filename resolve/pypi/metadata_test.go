@@ -49,6 +49,8 @@ func TestMetadata(t *testing.T) {
 				return false
 			}
 		}, "M, W R, W R"},
+		{"metadata in front", frontWheel(""), func(*fakeIndex) {}, "M, W R, W R"},
+		{"metadata all over the file", frontWheel(noise(1 << 20)), func(*fakeIndex) {}, "M, W R, W R, W R, W R, W R, W R, W R, W"},
 		{"ranges are refused", small, func(f *fakeIndex) {
 			f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Header.Get("Range") == "" {

@@ -47,6 +47,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,7 +117,7 @@ func New(cfg Config) (*Index, error) {
 		return nil, err
 	}
 	if !cfg.NoIndex {
-		for _, raw := range append(append([]string(nil), cfg.Extra...), cfg.Index) {
+		for _, raw := range slices.Concat(cfg.Extra, []string{cfg.Index}) {
 			if err := x.addServer(raw); err != nil {
 				return nil, err
 			}

@@ -26,7 +26,11 @@ func isPkgInfo(name string) bool {
 const pkgInfo = "PKG-INFO in its top directory"
 
 func readZipSdist(f *file, r io.ReaderAt, size int64) ([]byte, error) {
-	return readMember(f, r, size, pkgInfo, isPkgInfo)
+	z, err := openZip(f, r, size)
+	if err != nil {
+		return nil, err
+	}
+	return readMember(f, z, pkgInfo, isPkgInfo)
 }
 
 // readTarSdist reads all of an sdist: another PKG-INFO further on would replace

@@ -38,12 +38,13 @@ func (x *Index) wheelEnd(ctx context.Context, f *file) (text, error) {
 	whole := f.fetchFile()
 	whole.Size = part.Size
 	w := &window{
+		size:  part.Size,
 		spans: []span{{part.From, part.Data}},
 		get: func(from, n int64) (*fetch.Part, error) {
 			return x.client.Range(ctx, whole, from, n)
 		},
 	}
-	data, err := readMETADATA(f, w, part.Size)
+	data, err := w.readMETADATA(f)
 	if w.whole != nil {
 		return readArchive(f, w.whole.Path)
 	}
@@ -69,15 +70,17 @@ const (
 	maxParts   = 6
 	partAhead  = 32 << 10 // asked for with a directory: METADATA is before it, as wheels are written
 	partSmall  = 64 << 10 // asked for elsewhere
-	maxBetween = 8 << 20  // the largest gap that is closed
+	maxBetween = 8 << 20  // the largest gap in a directory that is closed
 )
 
 // A window is an io.ReaderAt over a file of which parts are at hand. It is used
 // by one goroutine, for one look at one wheel.
 type window struct {
+	size  int64
 	spans []span
 	get   func(from, n int64) (*fetch.Part, error)
 	parts int
+	small bool // what is missing is one member, and not the directory
 
 	err   error       // why a part could not be had
 	whole *fetch.Kept // where the server gave all instead of a part
@@ -89,9 +92,14 @@ type span struct {
 	data []byte
 }
 
-// ReadAt gets what is missing.
-func (w *window) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
+// ReadAt gets what is missing. An archive may point outside of itself.
+func (w *window) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 || off >= w.size {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > w.size-off {
+		p, err = p[:w.size-off], io.EOF
+	}
 	for n < len(p) {
 		at := off + int64(n)
 		s := w.at(at)
@@ -103,7 +111,7 @@ func (w *window) ReadAt(p []byte, off int64) (int, error) {
 		}
 		n += copy(p[n:], s.data[at-s.from:])
 	}
-	return n, nil
+	return n, err
 }
 
 // at gives the span that has a byte, nil for none.
@@ -116,15 +124,25 @@ func (w *window) at(off int64) *span {
 	return nil
 }
 
-// fetch gets a part that begins at or before off. One that is just before what
-// is at hand is the directory, and is got up to there.
+// readMETADATA reads the directory and then the one member.
+func (w *window) readMETADATA(f *file) ([]byte, error) {
+	z, err := openZip(f, w, w.size)
+	if err != nil {
+		return nil, err
+	}
+	w.small = true
+	return memberMETADATA(f, z)
+}
+
+// fetch gets a part that begins at or before off. Of a directory the end is at
+// hand, and what is before that is got at once.
 func (w *window) fetch(off, n int64) error {
 	if w.parts++; w.parts > maxParts {
 		return errScattered
 	}
 	from, end := off, off+max(n, partSmall)
 	next := w.after(off)
-	if next-off <= maxBetween {
+	if !w.small && next-off <= maxBetween {
 		from, end = max(off-partAhead, 0), next
 	}
 	end = min(end, next)
@@ -139,7 +157,7 @@ func (w *window) fetch(off, n int64) error {
 }
 
 // after gives where the first span after off begins. There is one: the first
-// part reaches to the end of the file, and zip asks for nothing behind it.
+// part reaches to the end of the file, and nothing behind it is asked for.
 func (w *window) after(off int64) int64 {
 	next := w.spans[0].from
 	for _, s := range w.spans {
@@ -175,18 +193,31 @@ func readArchive(f *file, path string) (text, error) {
 
 // readMETADATA reads NAME-VERSION.dist-info/METADATA.
 func readMETADATA(f *file, r io.ReaderAt, size int64) ([]byte, error) {
-	return readMember(f, r, size, "METADATA in a .dist-info directory", func(name string) bool {
+	z, err := openZip(f, r, size)
+	if err != nil {
+		return nil, err
+	}
+	return memberMETADATA(f, z)
+}
+
+func memberMETADATA(f *file, z *zip.Reader) ([]byte, error) {
+	return readMember(f, z, "METADATA in a .dist-info directory", func(name string) bool {
 		dir, base, _ := strings.Cut(name, "/")
 		return base == "METADATA" && strings.HasSuffix(dir, ".dist-info")
 	})
 }
 
-// readMember reads the one member of a zip archive that wanted picks.
-func readMember(f *file, r io.ReaderAt, size int64, what string, wanted func(name string) bool) ([]byte, error) {
+// openZip reads the directory of a zip archive.
+func openZip(f *file, r io.ReaderAt, size int64) (*zip.Reader, error) {
 	z, err := zip.NewReader(&meter{r, maxDirectory}, size)
 	if err != nil {
 		return nil, &resolve.MetadataError{File: f.Name, Reason: "it is no zip archive: " + err.Error()}
 	}
+	return z, nil
+}
+
+// readMember reads the one member of a zip archive that wanted picks.
+func readMember(f *file, z *zip.Reader, what string, wanted func(name string) bool) ([]byte, error) {
 	var found *zip.File
 	for _, m := range z.File {
 		if !wanted(m.Name) {
