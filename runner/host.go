@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -157,21 +158,24 @@ func ours(dir string, fi os.FileInfo, others bool) error {
 
 // share lets the children of another user reach the run directory and the
 // notify socket, and gives them the state directory, where they are all one
-// user's. Where they are not, somebody has to decide who may.
+// user's. Where they are not, somebody has to decide who may: a process of root
+// must not find there what another user has put in its way.
 func (r *Runner) share() error {
-	var gid, uid uint32
+	var creds []syscall.Credential // one at least if anything is to be shared
+	roots := false                 // some watcher is root's, as we are
 	for _, w := range r.list() {
-		cred := w.child.cred
-		if cred == nil {
-			continue
+		if cred := w.child.cred; cred != nil {
+			creds = append(creds, *cred)
+		} else {
+			roots = true
 		}
-		if gid != 0 && gid != cred.Gid {
-			r.report(Event{Kind: Limited, Text: "watchers of several groups: only root's reach " + r.cfg.RunDir})
-			return nil
-		}
-		uid, gid = cred.Uid, cred.Gid
 	}
-	if gid == 0 || r.cfg.RunDir == "" {
+	if len(creds) == 0 || r.cfg.RunDir == "" {
+		return nil
+	}
+	uid, gid := creds[0].Uid, creds[0].Gid
+	if slices.ContainsFunc(creds, func(c syscall.Credential) bool { return c.Gid != gid }) {
+		r.report(Event{Kind: Limited, Text: "watchers of several groups: only root's reach " + r.cfg.RunDir})
 		return nil
 	}
 	for _, path := range []string{r.cfg.RunDir, r.notifyPath()} {
@@ -179,10 +183,14 @@ func (r *Runner) share() error {
 			return err
 		}
 	}
-	if r.cfg.StateDir != "" {
-		return os.Lchown(r.cfg.StateDir, int(uid), int(gid))
+	if r.cfg.StateDir == "" {
+		return nil
 	}
-	return nil
+	if (roots && uid != 0) || slices.ContainsFunc(creds, func(c syscall.Credential) bool { return c.Uid != uid }) {
+		r.report(Event{Kind: Limited, Text: "watchers of several users: none is given " + r.cfg.StateDir})
+		return nil
+	}
+	return os.Lchown(r.cfg.StateDir, int(uid), int(gid))
 }
 
 func (r *Runner) notifyPath() string { return filepath.Join(r.cfg.RunDir, "notify.sock") }

@@ -386,6 +386,54 @@ func TestTwoGroups(t *testing.T) {
 	}
 }
 
+// The state directory of several users is nobody's but root's, and that is said;
+// a watcher without a user is root's.
+func TestTwoUsers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root has watchers of other users")
+	}
+	watcher := func(name, uid string) schema.Watcher {
+		w := script(name, "hold")
+		w.Cmd, w.UID, w.GID = []string{"/bin/sleep", "9999"}, uid, "54321"
+		if uid == "" {
+			w.GID = ""
+		}
+		return w
+	}
+	for _, tt := range []struct {
+		name     string
+		watchers []schema.Watcher
+		owner    uint32
+		limited  bool
+	}{
+		{"one", []schema.Watcher{watcher("a", "54321"), watcher("b", "54321")}, 54321, false},
+		{"root's first", []schema.Watcher{watcher("a", ""), watcher("b", "54321")}, 0, true},
+		{"root's last", []schema.Watcher{watcher("a", "54321"), watcher("b", "")}, 0, true},
+		{"two of one group", []schema.Watcher{watcher("a", "54321"), watcher("b", "54322")}, 0, true},
+		{"root's of two groups", []schema.Watcher{watcher("a", "0"), watcher("b", "")}, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := hostDir(t)
+			state := filepath.Join(dir, "state")
+			w := start(t, Config{RunDir: filepath.Join(dir, "run"), StateDir: state, Watchers: tt.watchers, noCgroups: true})
+			if fi, err := os.Stat(state); err != nil || fi.Sys().(*syscall.Stat_t).Uid != tt.owner {
+				t.Errorf("the state directory is %+v, %v; want that of user %d", fi.Sys(), err, tt.owner)
+			}
+			if fi, err := os.Stat(w.cfg.RunDir); err != nil || fi.Sys().(*syscall.Stat_t).Gid != 54321 {
+				t.Errorf("the run directory is %+v, %v; want it of group 54321", fi.Sys(), err)
+			}
+			if tt.limited {
+				if e := w.event(Limited, ""); e.Text != "watchers of several users: none is given "+state {
+					t.Errorf("event %q", e)
+				}
+			}
+			if n := w.count(Limited); n != 0 {
+				t.Errorf("%d things more are limited", n)
+			}
+		})
+	}
+}
+
 // A group without a user keeps the user, and a number needs no name.
 func TestGroup(t *testing.T) {
 	c := script("web", "id", "hold")
