@@ -78,8 +78,8 @@ An application is a directory with three things: dependencies.txt (its
 libraries), external-dependencies.txt (what the system has to provide), and
 bin/app or bin/app.py (what starts it).
 
-Exit statuses: 0 yes; 1 no (findings, a refused archive); 2 usage; 3 could not
-look or do; 130 interrupted.`
+Exit statuses: 0 yes; 1 no (findings, a refused archive, an app that gave up);
+2 usage; 3 could not look or do; 130 interrupted.`
 
 // knownCommand refuses what is left when no subcommand was found.
 func knownCommand(cmd *cobra.Command, args []string) error {
