@@ -30,8 +30,8 @@ const (
 type App struct {
 	Dir         string // absolute; "" for an archive
 	ArchivePath string // as it was called; "" for a directory
-	Name        string // as app.ini says, else the directory's, normalised as PEP 503 does
-	Version     string // as app.ini says, else "0.0.0"
+	Name        string // as app.ini says, else the manifest, else the directory's, normalised as PEP 503 does
+	Version     string // as app.ini says, else the manifest, else "0.0.0"
 
 	Config       *schema.Config   // with the defaults where there is no app.ini
 	Dependencies []DependencyFile // dependencies.txt and what it includes, in the order of reading
@@ -136,9 +136,11 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 		}
 		if se.Path == manifestPath {
 			if first && isManifest(se) {
-				if _, _, err := parseManifest(a.ArchivePath, r, se); err != nil {
+				m, _, err := parseManifest(a.ArchivePath, r, se)
+				if err != nil {
 					return nil, err
 				}
+				a.Name, a.Version = m.Name, m.Version
 			}
 			continue
 		}
@@ -227,7 +229,9 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 		a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
 		a.problems[appFile] = append(a.problems[appFile], a.unreadable(appFile)...)
 	}
-	a.Name, a.Version = a.Config.App.Name, cmp.Or(a.Config.App.Version, "0.0.0")
+	// What the manifest of an archive says comes behind app.ini.
+	a.Name = cmp.Or(a.Config.App.Name, a.Name)
+	a.Version = cmp.Or(a.Config.App.Version, a.Version, "0.0.0")
 	if a.Name == "" {
 		a.Name = a.defaultName()
 	}

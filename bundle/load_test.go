@@ -89,6 +89,32 @@ func TestDefaultNames(t *testing.T) {
 	}
 }
 
+// TestOpenTakesNameOfManifest: an archive that was renamed is the same
+// application.
+func TestOpenTakesNameOfManifest(t *testing.T) {
+	base := t.TempDir()
+	dir := base + "/Shop_2"
+	write(t, dir, txtar.Parse([]byte(goodApp)), "")
+	do(t, dir, "rm app.ini")
+	app, err := Load(dir)
+	must(t, err)
+	res, err := Build(t.Context(), app, BuildOptions{Output: base + "/other.tar.zst"})
+	must(t, err)
+	opened, err := Open(res.Path)
+	must(t, err)
+	if opened.Name != "shop-2" || opened.Version != "0.0.0" {
+		t.Errorf("Open: %s %s, want shop-2 0.0.0", opened.Name, opened.Version)
+	}
+	// Without a manifest there is the name of the file.
+	foreign := base + "/foreign.tar.zst"
+	writeTar(t, foreign, readTar(t, res.Path)[1:])
+	opened, err = Open(foreign)
+	must(t, err)
+	if opened.Name != "foreign" || opened.Version != "0.0.0" {
+		t.Errorf("Open: %s %s, want foreign 0.0.0", opened.Name, opened.Version)
+	}
+}
+
 // TestLoadFails: what could not be looked at is an error and no finding.
 func TestLoadFails(t *testing.T) {
 	dir := t.TempDir()
