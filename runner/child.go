@@ -492,7 +492,7 @@ func (c *child) reusePorts(fds []int) (fresh []*proc.Listener, err error) {
 			}
 			continue
 		}
-		l, err := c.r.sys.Listen(c.r.located(s))
+		l, err := c.r.listen(s)
 		if err != nil {
 			return fresh, err
 		}

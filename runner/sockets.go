@@ -1,6 +1,8 @@
 package runner
 
 import (
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -28,13 +30,26 @@ func (r *Runner) located(s schema.Socket) schema.Socket {
 	return s
 }
 
+// listen binds s.
+func (r *Runner) listen(s schema.Socket) (*proc.Listener, error) {
+	l, err := r.sys.Listen(r.located(s))
+	if errors.Is(err, proc.ErrLongPath) {
+		what := "path"
+		if !filepath.IsAbs(s.Path) && r.cfg.RunDir != "" {
+			what = "run directory"
+		}
+		return nil, fmt.Errorf("%w; choose a shorter %s", err, what)
+	}
+	return l, err
+}
+
 func (r *Runner) bind(s schema.Socket) (*bound, error) {
 	b := &bound{cfg: r.located(s)}
 	if s.ReusePort {
 		return b, nil
 	}
 	var err error
-	b.l, err = r.sys.Listen(b.cfg)
+	b.l, err = r.listen(s)
 	return b, err
 }
 

@@ -229,7 +229,7 @@ func TestSocketRefused(t *testing.T) {
 	}{
 		{"live", file("web", dir+"/live.sock"), fmt.Sprintf(`socket "web": %s/live.sock: somebody listens there`, dir)},
 		{"file", file("web", dir+"/file"), fmt.Sprintf(`socket "web": %s/file is there and is no socket`, dir)},
-		{"long", file("web", long), `socket "web": path of 108 bytes, at most 107 are possible; choose a shorter run directory`},
+		{"long", file("web", long), `socket "web": path of 108 bytes, at most 107 are possible; choose a shorter path`},
 		{"taken", taken, fmt.Sprintf(`socket "web": listen tcp %s: bind: address already in use`, busy.Addr())},
 		{"no directory", file("web", dir+"/none/s"), fmt.Sprintf(`socket "web": listen unix %s/none/s: bind: no such file or directory`, dir)},
 	} {
@@ -254,6 +254,25 @@ func TestSocketRefused(t *testing.T) {
 	w.line("web.1 | serving")
 	if pid, want := ask(t, "unix", replaced.Path), w.event(Spawned, "web").Pid; pid != want {
 		t.Errorf("pid %d answers, want %d", pid, want)
+	}
+}
+
+// What to shorten depends on who chose the path.
+func TestLongSocketPath(t *testing.T) {
+	dir := hostDir(t)
+	run := filepath.Join(dir, strings.Repeat("r", 90-len(dir)-1)) // its notify socket fits
+	name := strings.Repeat("x", 20)
+	for _, tt := range []struct{ name, run, path, want string }{
+		{"below the run directory", run, name, "choose a shorter run directory"},
+		{"absolute", run, filepath.Join(run, name), "choose a shorter path"},
+		{"below the app directory", "", name + strings.Repeat("x", 100), "choose a shorter path"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, Config{Dir: dir, RunDir: tt.run, noCgroups: true, Watchers: []schema.Watcher{script("web", "hold")}, Sockets: []schema.Socket{file("web", tt.path)}})
+			if err := w.Start(context.Background()); err == nil || !strings.HasSuffix(err.Error(), " bytes, at most 107 are possible; "+tt.want) {
+				t.Errorf("Start = %v, want ... %s", err, tt.want)
+			}
+		})
 	}
 }
 

@@ -17,6 +17,10 @@ import (
 // maxSocketPath is the size of sun_path less its final NUL (unix(7)).
 const maxSocketPath = 107
 
+// ErrLongPath says that a socket's path does not fit; the user of Listen knows
+// what makes it so long.
+var ErrLongPath = fmt.Errorf("at most %d are possible", maxSocketPath)
+
 // A Listener is a bound socket that children inherit.
 type Listener struct {
 	Name string
@@ -38,7 +42,7 @@ func (s *System) Listen(c schema.Socket) (*Listener, error) {
 	network, address := socketAddress(c)
 	if c.Path != "" {
 		if len(c.Path) > maxSocketPath {
-			return nil, fmt.Errorf("socket %q: path of %d bytes, at most %d are possible; choose a shorter run directory", c.Name, len(c.Path), maxSocketPath)
+			return nil, fmt.Errorf("socket %q: path of %d bytes, %w", c.Name, len(c.Path), ErrLongPath)
 		}
 		if err := clearStale(c, network); err != nil {
 			return nil, fmt.Errorf("socket %q: %w", c.Name, err)

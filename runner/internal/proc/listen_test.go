@@ -125,7 +125,7 @@ func TestListenRefused(t *testing.T) {
 		{"a file, to be replaced", replace(unixSocket("stream", file)), file + " is there and is no socket"},
 		{"a link", replace(unixSocket("stream", link)), link + " is there and is no socket"},
 		{"no directory", unixSocket("stream", filepath.Join(dir, "none", "s")), "no such file or directory"},
-		{"108 bytes", unixSocket("stream", long+"x"), "path of 108 bytes, at most 107 are possible; choose a shorter run directory"},
+		{"108 bytes", unixSocket("stream", long+"x"), "path of 108 bytes, at most 107 are possible"},
 		{"no address", schema.Socket{Name: "web", Type: "stream", Host: "256.0.0.1", Backlog: 1}, "256.0.0.1"},
 		{"a port that is taken", takenPort(t, l), "address already in use"},
 	} {
