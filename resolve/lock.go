@@ -206,7 +206,7 @@ func (f *filter) installable(c *candidate, locked bool) []*File {
 			}
 			fit = append(fit, file)
 		}
-		if l, ok := f.plan.locked(f.table.name); ok && locked && len(l.Hashes) > 0 {
+		if l, ok := f.plan.locked(f.table.name, f.group); ok && locked && len(l.Hashes) > 0 {
 			kept := slices.DeleteFunc(slices.Clone(fit), func(file *File) bool { return !file.hasHash(l.Hashes) })
 			if len(kept) > 0 {
 				fit = kept

@@ -291,14 +291,14 @@ func checkUniverse(t *testing.T, s *small, targets []resolve.Target, r *rand.Ran
 	for _, target := range targets {
 		one := req
 		one.Targets = []resolve.Target{target}
-		one.Locked = make(map[string]resolve.Locked)
+		one.Locked = make(map[string][]resolve.Locked)
 		first, err := resolve.Solve(t.Context(), s.universe(t, nil), one)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		for n, v := range versions(first) {
-			one.Locked[n] = resolve.Locked{Version: v}
+			one.Locked[n] = []resolve.Locked{{Version: v}}
 		}
 		second, err := resolve.Solve(t.Context(), s.universe(t, nil), one)
 		if err != nil || !maps.Equal(versions(first), versions(second)) {

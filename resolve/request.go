@@ -9,6 +9,7 @@ import (
 	"appbundle/schema"
 	"appbundle/schema/pep425"
 	"appbundle/schema/pep440"
+	"appbundle/schema/pep508"
 )
 
 const (
@@ -29,8 +30,9 @@ type Request struct {
 	// Targets are what is resolved for: one for Solve, at least one for Lock.
 	Targets []Target
 
-	// Locked is what an earlier resolution chose, by normalised name.
-	Locked map[string]Locked
+	// Locked is what an earlier resolution chose, by normalised name. Of several
+	// with the same name, the first whose marker is true counts.
+	Locked map[string][]Locked
 	// Upgrade names the projects for which Locked does not count, UpgradeAll is
 	// all of them.
 	Upgrade    []string
@@ -64,9 +66,10 @@ type Request struct {
 	MaxTime time.Duration
 }
 
-// A Locked is what an earlier resolution chose of one project.
+// A Locked is a version that an earlier resolution chose.
 type Locked struct {
 	Version string
+	Marker  *pep508.Marker // nil for every target
 	// Hashes are those of its files, "sha256:…"; as long as the version stays,
 	// no other file is added where one of these can be installed.
 	Hashes []string
@@ -177,12 +180,16 @@ func (p *plan) replace(old, by *line) *plan {
 }
 
 // locked gives the version that is preferred because it is locked.
-func (p *plan) locked(name string) (Locked, bool) {
-	l, ok := p.Locked[name]
-	if !ok || p.UpgradeAll || slices.Contains(p.Upgrade, name) {
+func (p *plan) locked(name string, g *group) (Locked, bool) {
+	if p.UpgradeAll || slices.Contains(p.Upgrade, name) {
 		return Locked{}, false
 	}
-	return l, true
+	for _, l := range p.Locked[name] {
+		if ok, err := l.Marker.Evaluate(g.targets[0].Env); ok && err == nil {
+			return l, true
+		}
+	}
+	return Locked{}, false
 }
 
 func (p *plan) wheels(name string) bool { return !listed(p.NoBinary, name) }

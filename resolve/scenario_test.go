@@ -153,9 +153,9 @@ func (s *scenario) request(platforms []string, python string) (resolve.Request, 
 	for _, p := range s.Options.Preferences {
 		name, version, _ := strings.Cut(p, "==")
 		if r.Locked == nil {
-			r.Locked = make(map[string]resolve.Locked)
+			r.Locked = make(map[string][]resolve.Locked)
 		}
-		r.Locked[name] = resolve.Locked{Version: version}
+		r.Locked[name] = []resolve.Locked{{Version: version}}
 	}
 	text := s.Options.Requirements
 	if text == "" {

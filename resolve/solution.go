@@ -34,6 +34,8 @@ type Package struct {
 	From []From
 	// Prerelease says why a pre-release counted, "" for others.
 	Prerelease string
+	// Direct reports that a line of the user names the file by its URL.
+	Direct bool
 	// Yanked reports that the file is yanked.
 	Yanked bool
 	// Locked reports that the version is the locked one.
@@ -106,6 +108,7 @@ func (w *world) chosen(s *Solution, p *project, c, target int) *Package {
 			pos = l.Pos
 		}
 		pkg.From = append(pkg.From, From{l.Pos, l.Text})
+		pkg.Direct = pkg.Direct || l.URL != ""
 	}
 	for _, extra := range append([]string{""}, slices.Sorted(maps.Keys(p.extras))...) {
 		if extra != "" {

@@ -1,11 +1,11 @@
 package resolve
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"appbundle/resolve/internal/pubgrub"
@@ -36,26 +36,25 @@ type table struct {
 	project *Project    // nil for an unknown name
 	list    []candidate // oldest first; candidate n of the solver is list[n-1]
 	usable  pubgrub.Set
-	pre     pubgrub.Set // pre-releases, usable or not
-	binary  pubgrub.Set // those that need no build on any target
-	locked  int         // candidate that is locked, 0 for none
-	root    pubgrub.Set // what the user's lines allow
-	named   *line       // line that names a pre-release, nil for none
-	final   bool        // a final release fits the user's lines
-	direct  bool        // a line of the user asks for it
+	pre     pubgrub.Set             // pre-releases, usable or not
+	binary  pubgrub.Set             // those that need no build on any target
+	locked  int                     // candidate that is locked, 0 for none
+	root    pubgrub.Set             // what the user's lines allow
+	named   *line                   // line that names a pre-release, nil for none
+	final   bool                    // a final release fits the user's lines
+	direct  bool                    // a line of the user asks for it
+	bases   func() []pep440.Version // the releases of the versions in list, without their suffixes
 }
 
 // newTable judges every release of a project.
 func newTable(p *plan, group *group, name string, project *Project) *table {
 	t := &table{name: name, project: project}
+	t.bases = sync.OnceValue(t.cutSuffixes)
 	if project == nil {
 		t.usable, t.pre, t.binary, t.root = pubgrub.NewSet(0), pubgrub.NewSet(0), pubgrub.NewSet(0), pubgrub.NewSet(0)
 		return t
 	}
-	releases := slices.Clone(project.Releases)
-	slices.SortStableFunc(releases, func(a, b *Release) int {
-		return cmp.Or(a.Version.Compare(b.Version), strings.Compare(a.Version.String(), b.Version.String()))
-	})
+	releases := oldestFirst(project.Releases)
 	n := len(releases)
 	t.list = make([]candidate, n)
 	t.usable, t.pre, t.binary, t.root = pubgrub.NewSet(n), pubgrub.NewSet(n), pubgrub.NewSet(n), pubgrub.NewSet(n)
@@ -74,7 +73,7 @@ func newTable(p *plan, group *group, name string, project *Project) *table {
 		}
 	}
 	t.direct = slices.ContainsFunc(p.lines, func(l *line) bool { return l.name == name })
-	locked, isLocked := p.locked(name)
+	locked, isLocked := p.locked(name, group)
 	f := filter{plan: p, group: group, table: t, lines: own}
 	for i := range t.list {
 		c := &t.list[i]
@@ -96,6 +95,22 @@ func newTable(p *plan, group *group, name string, project *Project) *table {
 		}
 	}
 	return t
+}
+
+// oldestFirst sorts releases, whatever order they are in.
+func oldestFirst(releases []*Release) []*Release {
+	order := func(a, b *Release) int {
+		if c := a.Version.Compare(b.Version); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Version.String(), b.Version.String())
+	}
+	releases = slices.Clone(releases)
+	slices.Reverse(releases)
+	if !slices.IsSortedFunc(releases, order) {
+		slices.SortFunc(releases, order)
+	}
+	return releases
 }
 
 // A filter chooses the files of a release.
@@ -287,9 +302,9 @@ func (t *table) fitsOne(s pep440.Specifier) pubgrub.Set {
 	from, to := 0, len(t.list) // where every version is looked at
 	v, prefix, ok := s.Version()
 	if ok && !prefix && s.Op != "~=" && s.Op != "===" {
-		base := pep440.MustParse(v.Base())
-		from = sort.Search(len(t.list), func(i int) bool { return pep440.MustParse(t.list[i].version.Base()).Compare(base) >= 0 })
-		to = sort.Search(len(t.list), func(i int) bool { return pep440.MustParse(t.list[i].version.Base()).Compare(base) > 0 })
+		base, bases := pep440.MustParse(v.Base()), t.bases()
+		from = sort.Search(len(bases), func(i int) bool { return bases[i].Compare(base) >= 0 })
+		to = sort.Search(len(bases), func(i int) bool { return bases[i].Compare(base) > 0 })
 		if s.Op == "<" || s.Op == "<=" || s.Op == "!=" {
 			for i := range from {
 				set.Put(i + 1)
@@ -308,6 +323,18 @@ func (t *table) fitsOne(s pep440.Specifier) pubgrub.Set {
 		}
 	}
 	return set
+}
+
+func (t *table) cutSuffixes() []pep440.Version {
+	list := make([]pep440.Version, len(t.list))
+	for i := range t.list {
+		v := t.list[i].version
+		if base := v.Base(); base != v.String() {
+			v = pep440.MustParse(base)
+		}
+		list[i] = v
+	}
+	return list
 }
 
 // A group is targets with the same environment for markers: they get the same

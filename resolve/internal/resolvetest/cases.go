@@ -108,9 +108,9 @@ func (c *Case) option(words []string) (err error) {
 	case "locked":
 		name, version, _ := strings.Cut(args[0], "==")
 		if r.Locked == nil {
-			r.Locked = make(map[string]resolve.Locked)
+			r.Locked = make(map[string][]resolve.Locked)
 		}
-		r.Locked[name] = resolve.Locked{Version: version, Hashes: args[1:]}
+		r.Locked[name] = append(r.Locked[name], resolve.Locked{Version: version, Hashes: args[1:]})
 	case "upgrade":
 		if args[0] == ":all:" {
 			r.UpgradeAll = true
