@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"appbundle/runner/internal/proc"
 	"appbundle/schema"
 )
@@ -40,7 +42,31 @@ func (r *Runner) listen(s schema.Socket) (*proc.Listener, error) {
 		}
 		return nil, fmt.Errorf("%w; choose a shorter %s", err, what)
 	}
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, &AddressInUseError{Socket: s.Name, Err: err}
+	}
 	return l, err
+}
+
+// An AddressInUseError says that somebody else listens where a socket was to
+// be bound.
+type AddressInUseError struct {
+	Socket string // its name
+	Err    error  // the whole sentence
+}
+
+func (e *AddressInUseError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *AddressInUseError) Unwrap() error { return e.Err }
+
+// Hint names the way to another address; there is one for the socket "app"
+// only.
+func (e *AddressInUseError) Hint() string {
+	if !strings.EqualFold(e.Socket, "app") {
+		return ""
+	}
+	return fmt.Sprintf("--bind HOST:PORT chooses another address for the socket %q", e.Socket)
 }
 
 func (r *Runner) bind(s schema.Socket) (*bound, error) {

@@ -3,6 +3,7 @@ package runner
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -254,6 +255,25 @@ func TestSocketRefused(t *testing.T) {
 	w.line("web.1 | serving")
 	if pid, want := ask(t, "unix", replaced.Path), w.event(Spawned, "web").Pid; pid != want {
 		t.Errorf("pid %d answers, want %d", pid, want)
+	}
+}
+
+// Who finds the address of the app taken is told how to choose another one; for
+// other sockets only their configuration does that.
+func TestAddressInUseHint(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAtEnd(t, busy)
+	for name, want := range map[string]string{"app": `--bind HOST:PORT chooses another address for the socket "app"`, "db": ""} {
+		s := tcp(name)
+		s.Port = busy.Addr().(*net.TCPAddr).Port
+		err := newWorld(t, Config{Watchers: []schema.Watcher{script("web", "hold")}, Sockets: []schema.Socket{s}}).Start(context.Background())
+		var taken *AddressInUseError
+		if !errors.As(err, &taken) || taken.Hint() != want || !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("Start with %s = %v, want an AddressInUseError with the hint %q", name, err, want)
+		}
 	}
 }
 
