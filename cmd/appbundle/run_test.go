@@ -673,6 +673,38 @@ func TestRunArchive(t *testing.T) {
 	}
 }
 
+// TestReleaseAsUser runs an archive as another user where root runs the test: that
+// user executes the release and writes its data, and owns nothing else.
+func TestReleaseAsUser(t *testing.T) {
+	t.Parallel()
+	uid, work := os.Getuid(), t.TempDir()
+	if uid == 0 {
+		uid = 65534
+	}
+	for _, dir := range []string{filepath.Dir(work), work} { // the test's own are closed to others
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := work + "/job"
+	write(t, dir, "dependencies.txt", "", 0o644)
+	write(t, dir, "external-dependencies.txt", "sh\n", 0o644)
+	write(t, dir, "app.ini", fmt.Sprintf("[app]\nversion = 1.0.0\n[watcher:app]\nuid = %d\n", uid), 0o644)
+	write(t, dir, "bin/app", "#!/bin/sh\n: >$APPBUNDLE_STATE_DIR/made && echo user $(id -u)\n", 0o755)
+	output(t, work, "appbundle", "build", "-o", work+"/job.tar.zst", dir)
+	p := start(t, work, "appbundle", "run", "--once", "--run-dir", work+"/run", "--state-dir", work+"/state", work+"/job.tar.zst")
+	p.await("app.1 | user " + strconv.Itoa(uid))
+	if status := p.wait(); status != 0 {
+		t.Errorf("status %d, want 0", status)
+	}
+	for path, want := range map[string]int{"state": os.Getuid(), "state/releases": os.Getuid(), "state/data": uid, "state/data/made": uid} {
+		fi, err := os.Stat(filepath.Join(work, path))
+		if err != nil || int(fi.Sys().(*syscall.Stat_t).Uid) != want || fi.Mode().Perm()&0o022 != 0 {
+			t.Errorf("%s: %v, %v; want it to be of user %d, and written by nobody else", path, fi, err, want)
+		}
+	}
+}
+
 // output runs a command to its end and gives its standard output. Relative paths
 // of the project are from the package's directory.
 func output(t *testing.T, dir, name string, args ...string) string {
