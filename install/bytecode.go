@@ -119,6 +119,9 @@ func (p *compilers) compile(ctx context.Context, source, name string) ([]byte, e
 	return data, nil
 }
 
+// errEnded says that an interpreter is gone; its status says why.
+var errEnded = errors.New("the interpreter ended")
+
 // maxBytecode is far from what any module compiles to.
 const maxBytecode = 256 << 20
 
@@ -128,7 +131,7 @@ func (c *child) compile(source, name string) ([]byte, error) {
 	}
 	line, err := c.out.ReadString('\n')
 	if err == io.EOF {
-		err = errors.New("the interpreter ended")
+		err = errEnded
 	}
 	if err != nil {
 		return nil, err

@@ -126,6 +126,10 @@ func interpreterKey(python string) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
+// oldestMinor is the minor version of Python 3 that brought byte code without
+// times.
+const oldestMinor = 7
+
 func isScript(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -160,6 +164,9 @@ func ask(ctx context.Context, python string) (*Interpreter, error) {
 	}
 	if i.Env.ImplementationName != "cpython" {
 		return nil, fmt.Errorf("is %s, and only CPython is supported", i.Env.PlatformPythonImplementation)
+	}
+	if py, _, err := i.version(); err != nil || py.Minor < oldestMinor {
+		return nil, fmt.Errorf("is Python %s, and 3.%d and later are supported", i.Env.PythonFullVersion, oldestMinor)
 	}
 	if i.Executable, err = versioned(i.Executable, i.Env.PythonVersion); err != nil {
 		return nil, err

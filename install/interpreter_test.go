@@ -45,6 +45,53 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// What an interpreter says is judged, whoever it is.
+func TestAskNo(t *testing.T) {
+	for _, c := range []struct{ says, want string }{
+		{`{"env": {"implementation_name": "pypy", "platform_python_implementation": "PyPy"}}`, "is PyPy, and only CPython is supported"},
+		{`{"env": {"implementation_name": "cpython", "python_version": "3.6", "python_full_version": "3.6.15"}}`, "is Python 3.6.15, and 3.7 and later are supported"},
+		{`{"env": {"implementation_name": "cpython"}}`, "is Python , and 3.7 and later are supported"},
+		{`Python 2.7`, "is no Python 3: invalid character 'P' looking for beginning of value"},
+	} {
+		script := filepath.Join(t.TempDir(), "python3")
+		if err := os.WriteFile(script, []byte("#!/bin/sh\necho '"+c.says+"'\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Ask(context.Background(), script, ""); err == nil || err.Error() != script+": "+c.want {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// The last words of an interpreter that dies while it compiles are in the error.
+func TestCompilerDies(t *testing.T) {
+	req := shop(t).request(t)
+	real, err := Ask(context.Background(), req.Python, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := *real
+	fake.Executable = filepath.Join(t.TempDir(), "python3")
+	if err := os.WriteFile(fake.Executable, []byte("#!/bin/sh\nread line\necho 'no memory' >&2\nexit 7\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p, err := makePlan(context.Background(), &req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.python, p.req.Compile = &fake, true
+	c := &cache{dir: req.Cache}
+	release, err := c.share(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	_, err = p.prepare(context.Background(), c, &Result{})
+	if err == nil || !strings.Contains(err.Error(), "the interpreter ended: "+fake.Executable+": exit status 7: no memory") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTarget(t *testing.T) {
 	linux := pep508.Env{PythonVersion: "3.11", PythonFullVersion: "3.11.7", PlatformMachine: "x86_64"}
 	mac := pep508.Env{PythonVersion: "3.13", PythonFullVersion: "3.13.0b1+", PlatformMachine: "arm64"}

@@ -147,8 +147,11 @@ func (p *plan) prepare(ctx context.Context, c *cache, res *Result) ([]prepared, 
 		}
 		return nil
 	})
-	if endErr := pool.end(); err == nil {
+	switch endErr := pool.end(); {
+	case err == nil:
 		err = endErr
+	case errors.Is(err, errEnded) && endErr != nil:
+		err = fmt.Errorf("%w: %w", err, endErr)
 	}
 	res.Fetched, res.Compiled = int(fetched.Load()), int(compiled.Load())
 	return out, err
