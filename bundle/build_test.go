@@ -250,6 +250,22 @@ func TestDamagedArchives(t *testing.T) {
 			manifest(all, `"path":"README","type":"file","size":8,`, `"path":"README","type":"file","size":-1,`)
 			return all
 		}},
+		{"name", `"app.ini": says the name shop, and the manifest says bank`, func(all []member) []member {
+			manifest(all, `"name":"shop"`, `"name":"bank"`)
+			return all
+		}},
+		{"name that climbs", `.appbundle/manifest.json: "../.." is no name of an application`, func(all []member) []member {
+			manifest(all, `"name":"shop"`, `"name":"../.."`)
+			return all
+		}},
+		{"version", `"app.ini": says the version 1.0.0, and the manifest says 2.0.0`, func(all []member) []member {
+			manifest(all, `"version":"1.0.0"`, `"version":"2.0.0"`)
+			return all
+		}},
+		{"interface", `"bin/app.py": has the interface wsgi (it is a Python script), and the manifest says exec`, func(all []member) []member {
+			manifest(all, `"interface":"wsgi"`, `"interface":"exec"`)
+			return all
+		}},
 		{"manifest not first", "the first entry is not .appbundle/manifest.json: no archive of appbundle", func(all []member) []member {
 			all[0], all[1] = all[1], all[0]
 			return all

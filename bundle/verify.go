@@ -83,6 +83,7 @@ type matcher struct {
 	index    map[string]int
 	seen     []bool
 	left     int
+	claims   *claims
 }
 
 // readManifest reads the first entry.
@@ -103,6 +104,7 @@ func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 	for i := range m.Entries {
 		x.index[m.Entries[i].Path] = i
 	}
+	x.claims = newClaims(m, x.index)
 	return x, nil
 }
 
@@ -149,6 +151,11 @@ func (x *matcher) readAll(r *safearchive.Reader) error {
 		var sum [sha256.Size]byte
 		if e.Type == safearchive.File {
 			h.Reset()
+			if x.claims.wants[e.Path] {
+				if err := x.claims.read(e.Path, io.TeeReader(onlyReader{r}, h)); err != nil {
+					return err
+				}
+			}
 			if _, err := io.CopyBuffer(h, onlyReader{r}, buf); err != nil {
 				return err
 			}
@@ -208,7 +215,7 @@ func (x *matcher) finish() error {
 	if d := schema.TreeDigest(x.manifest.Entries); d != x.manifest.Digest {
 		return x.refuse("", "the entries have the digest %s, and the manifest says %s", d, x.manifest.Digest)
 	}
-	return nil
+	return x.checkClaims()
 }
 
 func (x *matcher) report() *VerifyReport {
@@ -282,7 +289,8 @@ func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomic
 	if err := writeManifest(staging.Root(), m.data); err != nil {
 		return err
 	}
-	if err := safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{Observe: m.entry}); err != nil {
+	observe := func(e safearchive.Entry, sum [sha256.Size]byte) error { return m.observe(staging.Root(), e, sum) }
+	if err := safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{Observe: observe}); err != nil {
 		return err
 	}
 	return m.finish()

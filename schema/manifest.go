@@ -21,6 +21,8 @@ const (
 	// entryText is what an entry takes in a manifest at most, without its path
 	// and target.
 	entryText = 160
+	// maxToolText is the length of the name of a tool, in bytes.
+	maxToolText = 200
 	// MaxPath is the length of the longest path or link target, in bytes.
 	MaxPath = 4096
 )
@@ -111,6 +113,14 @@ func (m *Manifest) check(at Pos, ps *Problems) {
 		ps.Add(at, "", "digest %s is not ab1: and 64 hexadecimal digits", quote(m.Digest))
 	case m.Name == "" || m.Version == "":
 		ps.Add(at, "", "name or version is missing")
+	case !isAppName(m.Name):
+		ps.Add(at, "", "%s is no name of an application", quote(m.Name))
+	case !isAppVersion(m.Version):
+		ps.Add(at, "", "%s is no semantic version", quote(m.Version))
+	case !isToolText(m.Tool):
+		ps.Add(at, "", "%s is no name of a tool", quote(m.Tool))
+	case !isToolText(m.Compressor):
+		ps.Add(at, "", "%s is no name of a compressor", quote(m.Compressor))
 	case !targetText.MatchString(m.Target):
 		ps.Add(at, "", "%s is no target", quote(m.Target))
 	case !slices.Contains([]Interface{WSGI, ASGI, Exec}, m.Interface):
@@ -127,6 +137,22 @@ func (m *Manifest) check(at Pos, ps *Problems) {
 			ps.Add(at, "", "entry %s: it is not after %s in bytewise order", quote(e.Path), quote(m.Entries[i-1].Path))
 		}
 	}
+}
+
+// isAppName reports a name as ParseAppINI gives it: normalised.
+func isAppName(s string) bool {
+	name, f := appName(s)
+	return f == nil && name == s
+}
+
+func isAppVersion(s string) bool {
+	_, f := appVersion(s)
+	return f == nil
+}
+
+// isToolText reports what a terminal shows as it is, on one line.
+func isToolText(s string) bool {
+	return len(s) <= maxToolText && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 func (e *ManifestEntry) check() string {

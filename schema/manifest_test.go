@@ -26,7 +26,7 @@ func sampleManifest() *Manifest {
 
 func TestManifestRoundTrip(t *testing.T) {
 	for _, m := range []*Manifest{sampleManifest(), {
-		Format: 1, Digest: TreeDigest(nil), Name: "a", Version: "1", Interface: Exec, Target: "any", Entries: []ManifestEntry{},
+		Format: 1, Digest: TreeDigest(nil), Name: "a", Version: "1.0.0-rc.1+b", Interface: Exec, Target: "any", Entries: []ManifestEntry{},
 	}} {
 		data, err := m.Encode()
 		if err != nil {
@@ -93,6 +93,14 @@ func TestManifestProblems(t *testing.T) {
 		{`"interface":"wsgi"`, `"interface":"cgi"`, `m: "cgi" is no interface`},
 		{`"target":"cp311-`, `"target":"../`, `m: "../linux_x86_64" is no target`},
 		{`"digest":"ab1:`, `"digest":"ab2:`, `m: digest "ab2:` + sampleManifest().Digest[4:57] + `..." is not ab1: and 64 hexadecimal digits`},
+		{`"name":"shop"`, `"name":""`, `m: name or version is missing`},
+		{`"name":"shop"`, `"name":"../.."`, `m: "../.." is no name of an application`},
+		{`"name":"shop"`, `"name":"Shop_2"`, `m: "Shop_2" is no name of an application`},
+		{`"version":"1.0.0"`, `"version":"x/y z"`, `m: "x/y z" is no semantic version`},
+		{`"version":"1.0.0"`, `"version":"1.0"`, `m: "1.0" is no semantic version`},
+		{`"version":"1.0.0"`, `"version":"1.0.0-../x"`, `m: "1.0.0-../x" is no semantic version`},
+		{`"tool":"appbundle 0.1.0"`, `"tool":"a\u001b[2J"`, `m: "a\x1b[2J" is no name of a tool`},
+		{`"compressor":"zstd"`, `"compressor":"a\nb"`, `m: "a\nb" is no name of a compressor`},
 		{"\n]}\n", "\n]} x", "m:6:3: something follows the JSON object"},
 		{"\n]}\n", "\n]", "m:6:2: the file ends too early"},
 	} {
