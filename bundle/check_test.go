@@ -134,6 +134,9 @@ func TestCheck(t *testing.T) {
 			got := checkDir(t, dir)
 			for _, f := range got {
 				covered[f.Rule] = true
+				if f.Fix == "" {
+					t.Errorf("%s: no remedy", f)
+				}
 			}
 			if *update {
 				rewrite(t, file, a, text(got))

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"fmt"
 
 	"appbundle/schema"
@@ -31,7 +32,7 @@ type Finding struct {
 	Level Level  `json:"level"`
 	schema.Pos
 	Message string `json:"message"`
-	Fix     string `json:"fix,omitempty"` // the remedy, in the imperative
+	Fix     string `json:"fix,omitempty"` // the remedy, in the imperative; the rule's where the place has none
 }
 
 // String gives "FILE[:LINE[:COL]]: ABnnn message; remedy".
@@ -77,7 +78,7 @@ func Check(app *App) []Finding {
 	var all []Finding
 	for _, r := range rules {
 		for _, f := range r.Check(app) {
-			f.Rule, f.Level = r.ID, r.Level
+			f.Rule, f.Level, f.Fix = r.ID, r.Level, cmp.Or(f.Fix, r.Fix)
 			all = append(all, f)
 		}
 	}

@@ -122,8 +122,12 @@ func (p *reqParser) unknownOption(pos Pos, text, name string) {
 			}
 			names = append(names, o.name)
 		}
-		if near := closest(name, names); fix == "" && near != "" {
+		switch near := closest(name, names); {
+		case fix != "":
+		case near != "":
 			fix = fmt.Sprintf("did you mean %s?", near)
+		default:
+			fix = "delete it"
 		}
 	}
 	p.problems.Add(pos, fix, "unknown option %s", quote(text))

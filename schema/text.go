@@ -74,10 +74,7 @@ func isHidden(r rune) bool {
 // closest gives the candidate that word is most likely a misspelling of, "" for
 // none.
 func closest(word string, candidates []string) string {
-	best, least := "", len(word)/3+1
-	if least > 3 {
-		least = 3
-	}
+	best, least := "", min(max(len(word)/3, 1), 3)
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c), least); d < least || d == least && best == "" {
 			best, least = c, d

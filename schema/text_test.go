@@ -82,7 +82,7 @@ func TestClosest(t *testing.T) {
 	names := []string{"numprocesses", "max_retry", "cmd", "args", "uid", "gid"}
 	for word, want := range map[string]string{
 		"numproceses": "numprocesses", "NumProcesses": "numprocesses", "maxretry": "max_retry",
-		"cdm": "cmd", "uuid": "uid", "shell": "", "x": "",
+		"cdm": "cmd", "uuid": "uid", "shell": "", "x": "", "wxyz": "", "grid": "gid", "cmdxy": "",
 	} {
 		if got := closest(word, names); got != want {
 			t.Errorf("closest(%q) = %q, want %q", word, got, want)
