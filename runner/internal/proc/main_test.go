@@ -228,12 +228,13 @@ func blast(text string) error {
 		return err
 	}
 	b := []byte(strings.Repeat(strings.Repeat("x", line-1)+"\n", chunk/line))
-	for left := total / line * line; left > 0; {
-		n, err := unix.Write(1, b[:min(left, len(b))])
-		if err != nil {
+	for done := 0; done < total/line*line; {
+		rest := b[done%len(b):] // a signal may have cut a write short
+		n, err := unix.Write(1, rest[:min(len(rest), total/line*line-done)])
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
-		left -= n
+		done += max(n, 0)
 	}
 	return nil
 }
