@@ -39,6 +39,9 @@ func checkEntrypoint(a *App) []Finding {
 		if !a.built && slices.ContainsFunc(entrypoints, a.isBuilt) {
 			return nil
 		}
+		if all := a.nearEntrypoints(); len(all) > 0 {
+			return all
+		}
 		return []Finding{find("bin/app", "make it, or bin/app.py", "is missing: there is no entrypoint")}
 	case 1:
 	default:
@@ -56,6 +59,23 @@ func checkEntrypoint(a *App) []Finding {
 		fix += ", or bind application if it is a Python script"
 	}
 	return []Finding{find(ep.Path, fix, "is not executable (mode %04o)", e.Mode.Perm())}
+}
+
+// nearEntrypoints are the findings of what somebody may take for the
+// entrypoint: a directory of its name, and a name in another case.
+func (a *App) nearEntrypoints() []Finding {
+	var all []Finding
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		switch n := slices.IndexFunc(entrypoints, func(name string) bool { return strings.EqualFold(e.Path, name) }); {
+		case n < 0:
+		case e.Path != entrypoints[n]:
+			all = append(all, find(e.Path, "rename it to "+entrypoints[n], "is no entrypoint: its name has other capitals"))
+		default:
+			all = append(all, find(e.Path, "make it a file", "is a %s, and there is no other entrypoint", kindOf(e)))
+		}
+	}
+	return all
 }
 
 // checkShebangs looks at what the kernel does with the first line of every
