@@ -47,14 +47,21 @@ const maxLines = 15
 // Error gives the lines, the facts and the remedies in at most 15 lines.
 func (e *ConflictError) Error() string { return e.text(maxLines) }
 
+// maxSteps is how many steps are told.
+const maxSteps = 60
+
 // Explain gives everything: all facts, and the steps from them to the
-// contradiction.
+// contradiction, of very many the first and the last.
 func (e *ConflictError) Explain() string {
 	text := e.text(1 << 30)
-	if len(e.Steps) == 0 {
+	steps := e.Steps
+	if rest := len(steps) - maxSteps; rest > 0 {
+		steps = slices.Concat(steps[:maxSteps/2], []string{fmt.Sprintf("… and %d more steps", rest)}, steps[len(steps)-maxSteps/2:])
+	}
+	if len(steps) == 0 {
 		return text
 	}
-	return text + "\nstep by step\n  " + strings.Join(e.Steps, "\n  ")
+	return text + "\nstep by step\n  " + strings.Join(steps, "\n  ")
 }
 
 func (e *ConflictError) text(limit int) string {

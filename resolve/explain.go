@@ -24,15 +24,15 @@ const (
 
 // explain says why there is no solution: it leaves out lines as long as there is
 // none, and tries what would help.
-func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict) error {
+func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict, others []*group) error {
 	full := *w.plan
 	full.MaxVersions = min(full.MaxVersions, explainVersions)
 	ctx, stop := context.WithTimeout(ctx, explainTime)
 	defer stop()
-	a := attempts{run: r, ctx: func() context.Context { return ctx }, group: w.group}
+	a := attempts{run: r, failed: w.group, others: others}
 	lines := core(w.plan, no.Incompatibility)
 	if len(lines) <= explainLines {
-		lines = a.shrink(&full, lines)
+		lines = a.shrink(ctx, &full, lines)
 		if last, err := r.solve(ctx, only(&full, lines), w.group, nil); errors.As(err, &no) {
 			w = last
 		}
@@ -42,7 +42,7 @@ func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict) error
 	for _, l := range lines {
 		e.Lines = append(e.Lines, From{l.Pos, l.Text})
 	}
-	e.Remedies = a.remedies(&full, lines, e.Facts)
+	e.Remedies = a.remedies(ctx, &full, lines, e.Facts)
 	return e
 }
 
@@ -89,27 +89,39 @@ func only(p *plan, keep []*line) *plan {
 
 // attempts solves changed plans.
 type attempts struct {
-	run   *run
-	ctx   func() context.Context
-	group *group
+	run    *run
+	failed *group
+	others []*group
 }
 
-// solve gives the solution of a plan, and whether it is known that there is
-// none.
-func (a *attempts) solve(p *plan) (s *Solution, none bool) {
-	w, err := a.run.solve(a.ctx(), p, a.group, nil)
-	if err == nil {
-		return w.solution(0), false
-	}
+// none reports whether it is known that the group that failed has no solution
+// for a plan.
+func (a *attempts) none(ctx context.Context, p *plan) bool {
+	_, err := a.run.solve(ctx, p, a.failed, nil)
 	var no *pubgrub.Conflict
-	return nil, errors.As(err, &no)
+	return errors.As(err, &no)
+}
+
+// solve gives the solution of a plan for the group that failed, nil where any
+// group has none.
+func (a *attempts) solve(ctx context.Context, p *plan) *Solution {
+	w, err := a.run.solve(ctx, p, a.failed, nil)
+	if err != nil {
+		return nil
+	}
+	for _, g := range a.others {
+		if _, err := a.run.solve(ctx, p, g, nil); err != nil {
+			return nil
+		}
+	}
+	return w.solution(0)
 }
 
 // shrink leaves out lines as long as there is no solution.
-func (a *attempts) shrink(p *plan, lines []*line) []*line {
+func (a *attempts) shrink(ctx context.Context, p *plan, lines []*line) []*line {
 	for i := 0; i < len(lines) && len(lines) > 1; {
 		less := slices.Delete(slices.Clone(lines), i, i+1)
-		if _, none := a.solve(only(p, less)); none {
+		if a.none(ctx, only(p, less)) {
 			lines = less
 		} else {
 			i++
@@ -119,10 +131,10 @@ func (a *attempts) shrink(p *plan, lines []*line) []*line {
 }
 
 // remedies tries what would help.
-func (a *attempts) remedies(p *plan, lines []*line, facts []Fact) []Remedy {
+func (a *attempts) remedies(ctx context.Context, p *plan, lines []*line, facts []Fact) []Remedy {
 	var list []Remedy
 	try := func(changed *plan, r Remedy, names ...string) {
-		if s, _ := a.solve(changed); s != nil {
+		if s := a.solve(ctx, changed); s != nil {
 			r.Result = versionsOf(s, names)
 			list = append(list, r)
 		}
@@ -198,7 +210,7 @@ func (l *line) demand() string {
 	case l.Path != "":
 		return l.Path
 	}
-	return l.Req.Specifiers.String()
+	return written(l.Req.Specifiers)
 }
 
 func versionsOf(s *Solution, names []string) string {
@@ -427,8 +439,8 @@ func (x *explanation) nothing(name string, own []*line, claims []*claim) []Fact 
 	}
 	var demands []string
 	add := func(specs pep440.Specifiers) {
-		if p.fit(specs).Empty() && !slices.Contains(demands, specs.String()) {
-			demands = append(demands, specs.String())
+		if text := written(specs); p.fit(specs).Empty() && !slices.Contains(demands, text) {
+			demands = append(demands, text)
 		}
 	}
 	both, lines := p.fit(nil), 0

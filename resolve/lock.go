@@ -57,20 +57,25 @@ func Lock(ctx context.Context, p Provider, req Request) (*Resolution, error) {
 	res := &Resolution{Targets: req.Targets, Solutions: make([]*Solution, len(req.Targets))}
 	prefer := make(map[string]pep440.Version)
 	allowed := make(map[string][]*world) // by package and version
-	for _, indexes := range groups(req.Targets) {
+	indexes := groups(req.Targets)
+	all := make([]*group, len(indexes))
+	for n, list := range indexes {
 		var targets []Target
-		for _, i := range indexes {
+		for _, i := range list {
 			targets = append(targets, req.Targets[i])
 		}
-		w, err := r.solve(ctx, plan, newGroup(targets), maps.Clone(prefer))
+		all[n] = newGroup(targets)
+	}
+	for g, list := range indexes {
+		w, err := r.solve(ctx, plan, all[g], maps.Clone(prefer))
 		var no *pubgrub.Conflict
 		if errors.As(err, &no) {
-			return nil, r.explain(ctx, w, no)
+			return nil, r.explain(ctx, w, no, slices.Delete(slices.Clone(all), g, g+1))
 		}
 		if err != nil {
 			return nil, err
 		}
-		for n, i := range indexes {
+		for n, i := range list {
 			s := w.solution(n)
 			res.Solutions[i] = s
 			for _, pkg := range s.Packages {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"appbundle/schema/pep440"
 	"appbundle/schema/pep508"
 )
 
@@ -53,6 +54,15 @@ func bare(r *pep508.Requirement) string {
 	if r.URL != "" {
 		b.WriteString(" @ " + r.URL)
 	}
-	b.WriteString(r.Specifiers.String())
+	b.WriteString(written(r.Specifiers))
 	return b.String()
+}
+
+// written gives specifiers in the order in which they were written.
+func written(specs pep440.Specifiers) string {
+	list := make([]string, len(specs))
+	for i, s := range specs {
+		list[i] = s.String()
+	}
+	return strings.Join(list, ",")
 }

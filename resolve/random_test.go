@@ -18,7 +18,7 @@ import (
 	"appbundle/schema/pep508"
 )
 
-var universes = flag.Int("universes", 1200, "how many random universes are solved")
+var universes = flag.Int("universes", 1000, "how many random universes are solved")
 
 // A small is a random universe in a form that a plain search reads.
 type small struct {

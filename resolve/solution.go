@@ -128,23 +128,21 @@ func (w *world) chosen(s *Solution, p *project, c, target int) *Package {
 	if pkg.Yanked {
 		s.Warnings.Add(pos, "", "%s %s is yanked%s", p.name, got.version, because(pkg.File.YankedReason))
 	}
-	if newest := p.newest(); !newest.IsZero() && !got.uploaded().IsZero() && newest.Sub(got.uploaded()) > oldAfter && !pkg.Locked {
-		s.Warnings.Add(pos, "", "%s %s is of %s, and the newest that fits the target of %s: something holds it back",
-			p.name, got.version, got.uploaded().Format(time.DateOnly), newest.Format(time.DateOnly))
+	if newest := p.newest(); newest != nil && !got.uploaded().IsZero() && newest.uploaded().Sub(got.uploaded()) > oldAfter &&
+		!pkg.Locked && w.plan.Strategy == Highest {
+		s.Warnings.Add(pos, "", "%[1]s %[2]s was uploaded on %[3]s; %[1]s %[4]s of %[5]s would do but for what others require",
+			p.name, got.version, got.uploaded().Format(time.DateOnly), newest.version, newest.uploaded().Format(time.DateOnly))
 	}
 	return pkg
 }
 
-// newest gives when the newest final release that could be installed, and that
-// the user's lines allow, was uploaded.
-func (t *table) newest() time.Time {
-	var newest time.Time
-	t.usable.And(t.root).Minus(t.pre).Each(func(c int) {
-		if u := t.list[c-1].uploaded(); u.After(newest) {
-			newest = u
-		}
-	})
-	return newest
+// newest gives the newest final release that could be installed and that the
+// user's lines allow, nil where there is none.
+func (t *table) newest() *candidate {
+	if c := t.usable.And(t.root).Minus(t.pre).Max(); c > 0 {
+		return &t.list[c-1]
+	}
+	return nil
 }
 
 // uploaded gives when the first file of a release was.
