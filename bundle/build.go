@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"appbundle/internal/atomicfile"
+	"appbundle/internal/safearchive"
+	"appbundle/schema"
 )
 
 // archiveSuffix is the one kind of archive that is written today.
@@ -159,6 +161,9 @@ func (a *App) without(out *output) *App {
 
 // write archives a at path.
 func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Result, error) {
+	if err := a.fits(path); err != nil {
+		return nil, err
+	}
 	manifest, digest, err := a.encodeManifest(opts.Tool)
 	if err != nil {
 		return nil, err
@@ -181,6 +186,18 @@ func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Resul
 		}
 	}
 	return res, nil
+}
+
+// fits refuses to write what nobody could unpack.
+func (a *App) fits(path string) error {
+	const own = 2 // the manifest and its directory
+	switch n, size := len(a.Entries)+own, a.size(); {
+	case n > safearchive.DefaultEntries:
+		return &RefusedError{Archive: path, Reason: fmt.Sprintf("would have %d entries, more than %d", n, safearchive.DefaultEntries)}
+	case size > safearchive.DefaultTotal-schema.MaxManifest:
+		return &RefusedError{Archive: path, Reason: fmt.Sprintf("would hold %d bytes, more than %d", size, int64(safearchive.DefaultTotal-schema.MaxManifest))}
+	}
+	return nil
 }
 
 // encodeManifest keeps the manifest in memory no longer than it takes.
