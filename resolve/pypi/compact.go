@@ -7,7 +7,7 @@ import (
 
 // compactForm names the form in which pages are cached. A change of the form
 // needs another number; so does a change of what is read of a page.
-const compactForm = "simple 1"
+const compactForm = "simple 2"
 
 // encode gives a settled page in the compact form: what is said many times
 // (versions, tags, demands on Python) stands once, in a table, and a file refers
@@ -22,14 +22,10 @@ func (p *page) encode() []byte {
 	for _, note := range p.notes {
 		w.text(note)
 	}
-	prefix := commonPrefix(p.offers)
-	w.text(prefix)
-
 	var files compactWriter
 	for i := range p.offers {
 		o := &p.offers[i]
-		files.text(o.name)
-		files.offer(o, prefix)
+		files.offer(o)
 		files.number(versions.id(o.version.String()))
 		files.number(requires.id(o.requires))
 		if o.wheel != nil {
@@ -58,11 +54,11 @@ const (
 	hasSHA512
 	hasUploaded
 	hasSideHash
-	endsInName // the URL is written without the name at its end
+	endsInName // the name is the end of the URL and not written
 )
 
-func (w *compactWriter) offer(o *offer, prefix string) {
-	rest, ends := strings.CutSuffix(o.url[len(prefix):], o.name)
+func (w *compactWriter) offer(o *offer) {
+	ends := strings.HasSuffix(o.url, o.name)
 	var bits uint64
 	for _, b := range []struct {
 		bit uint64
@@ -77,7 +73,12 @@ func (w *compactWriter) offer(o *offer, prefix string) {
 		}
 	}
 	w.number(bits)
-	w.text(rest)
+	w.text(o.url)
+	if ends {
+		w.number(uint64(len(o.name)))
+	} else {
+		w.text(o.name)
+	}
 	w.number(uint64(o.size))
 	w.number(uint64(o.side.state))
 	for _, text := range []string{o.reason, o.hashes.sha256, o.hashes.sha384, o.hashes.sha512, o.side.sha256} {
@@ -88,23 +89,6 @@ func (w *compactWriter) offer(o *offer, prefix string) {
 	if bits&hasUploaded != 0 {
 		w.number(uint64(o.uploaded.UnixMicro()))
 	}
-}
-
-// commonPrefix gives what all URLs begin with, not counting their names.
-func commonPrefix(offers []offer) string {
-	if len(offers) == 0 {
-		return ""
-	}
-	prefix := strings.TrimSuffix(offers[0].url, offers[0].name)
-	for i := range offers {
-		url := strings.TrimSuffix(offers[i].url, offers[i].name)
-		n := 0
-		for n < len(prefix) && n < len(url) && prefix[n] == url[n] {
-			n++
-		}
-		prefix = prefix[:n]
-	}
-	return prefix
 }
 
 // A table numbers texts.

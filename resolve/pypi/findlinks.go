@@ -125,10 +125,11 @@ func (x *Index) directory(dir, name string) (*listing, error) {
 	}
 	p.settle(name)
 	l := &listing{files: make([]file, len(p.offers))}
-	for i, o := range p.offers {
+	for i := range p.offers {
+		o := &p.offers[i]
 		path := filepath.Join(dir, o.name)
 		f := &l.files[i]
-		f.Name, f.Path, f.version, f.Wheel = o.name, x.relative(path), o.version, o.wheel
+		f.Name, f.Path, f.version, f.Wheel = o.name, x.relative(path), &o.version, o.wheel
 		sum, size, err := digest(path)
 		if err != nil {
 			return nil, fmt.Errorf("find-links: %w", err)

@@ -23,7 +23,7 @@ type listing struct {
 // A file is a resolve.File with what only this package needs to know of it.
 type file struct {
 	resolve.File
-	version pep440.Version
+	version *pep440.Version
 	side    sidecar
 	server  *server // that has it; nil for a local file and one of a page of links
 }
@@ -92,7 +92,6 @@ func (r *compactReader) texts() []string {
 func decodeListing(data []byte, project string) (*listing, error) {
 	r := &compactReader{s: string(data)}
 	l := &listing{quarantined: r.text(), passed: r.below(2 * maxFiles), notes: r.texts()}
-	prefix := r.text()
 	versions, err1 := parseAll(r.texts(), pep440.Parse)
 	requires, err2 := parseAll(r.texts(), pep440.ParseSpecifiers)
 	tags, err3 := parseAll(r.texts(), func(s string) ([]string, error) { return strings.Fields(s), nil })
@@ -104,32 +103,41 @@ func decodeListing(data []byte, project string) (*listing, error) {
 	wheels := make([]pep508.WheelName, n)
 	for i := range l.files {
 		f := &l.files[i]
-		f.Name = r.text()
-		bits := r.number()
-		r.file(f, bits, prefix)
+		bits := r.file(f)
 		f.version = pick(r, versions)
-		f.RequiresPython = pick(r, requires)
+		if requires := pick(r, requires); requires != nil {
+			f.RequiresPython = *requires
+		}
+		if r.bad {
+			return nil, errCompact
+		}
 		if bits&hasWheel != 0 {
-			wheels[i] = pep508.WheelName{Name: project, Version: f.version, Build: r.text(), Tags: pick(r, tags)}
+			wheels[i] = pep508.WheelName{Name: project, Version: *f.version, Build: r.text()}
+			if tags := pick(r, tags); tags != nil {
+				wheels[i].Tags = *tags
+			}
 			f.Wheel = &wheels[i]
 		}
-		if r.bad || i > 0 && pep440.Compare(l.files[i-1].version, f.version) < 0 {
+		if i > 0 && f.version != l.files[i-1].version && pep440.Compare(*l.files[i-1].version, *f.version) < 0 {
 			return nil, errCompact
 		}
 	}
-	if r.s != "" {
+	if r.bad || r.s != "" {
 		return nil, errCompact
 	}
 	return l, nil
 }
 
-func (r *compactReader) file(f *file, bits uint64, prefix string) {
-	if bits >= endsInName<<1 {
+// file reads what a compactWriter's offer wrote, and gives its bits.
+func (r *compactReader) file(f *file) (bits uint64) {
+	if bits = r.number(); bits >= endsInName<<1 {
 		r.bad = true
 	}
-	f.URL = prefix + r.text()
+	f.URL = r.text()
 	if bits&endsInName != 0 {
-		f.URL += f.Name
+		f.Name = f.URL[len(f.URL)-r.below(len(f.URL)+1):]
+	} else {
+		f.Name = r.text()
 	}
 	if f.Size = int64(r.number()); f.Size < 0 {
 		r.bad = true
@@ -154,14 +162,16 @@ func (r *compactReader) file(f *file, bits uint64, prefix string) {
 	if bits&hasUploaded != 0 {
 		f.Uploaded = time.UnixMicro(int64(r.number())).UTC()
 	}
+	return bits
 }
 
-// pick gives the thing of a table that the next number stands for.
-func pick[T any](r *compactReader, table []T) (picked T) {
+// pick gives the thing of a table that the next number stands for, nil for
+// none.
+func pick[T any](r *compactReader, table []T) *T {
 	if i := r.below(len(table)); !r.bad {
-		picked = table[i]
+		return &table[i]
 	}
-	return picked
+	return nil
 }
 
 func parseAll[T any](texts []string, parse func(string) (T, error)) ([]T, error) {

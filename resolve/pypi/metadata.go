@@ -31,7 +31,7 @@ func (x *Index) known(name string, r *resolve.Release, f *resolve.File) *file {
 			return known
 		}
 	}
-	return &file{File: *f, version: r.Version}
+	return &file{File: *f, version: &r.Version}
 }
 
 // source names where a file comes from: its word counts for itself alone.
@@ -127,7 +127,7 @@ func (x *Index) decodeMetadata(name string, f *file, data []byte) (*resolve.Meta
 	if len(problems) > 0 {
 		return nil, &resolve.MetadataError{File: f.Name, Reason: "its metadata cannot be used: " + problems[0].Msg}
 	}
-	if m.Name != name || pep440.Compare(m.Version, f.version) != 0 {
+	if m.Name != name || pep440.Compare(m.Version, *f.version) != 0 {
 		return nil, &resolve.MetadataError{File: f.Name, Reason: fmt.Sprintf("its metadata is that of %s %s", m.Name, m.Version)}
 	}
 	if f.Wheel == nil && !m.Static() {

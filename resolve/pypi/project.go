@@ -137,7 +137,7 @@ func (x *Index) collect(p *resolve.Project, found []*listing) *catalog {
 	}
 	if len(found) > 1 {
 		slices.SortStableFunc(all, func(a, b *file) int {
-			if d := pep440.Compare(b.version, a.version); d != 0 {
+			if d := pep440.Compare(*b.version, *a.version); d != 0 {
 				return d
 			}
 			return strings.Compare(a.Name, b.Name)
@@ -149,15 +149,23 @@ func (x *Index) collect(p *resolve.Project, found []*listing) *catalog {
 
 // releases groups sorted files by version.
 func releases(files []*file) []*resolve.Release {
+	all := make([]*resolve.File, len(files)) // one piece of memory for every release's list
 	var out []*resolve.Release
+	start := 0
 	for i, f := range files {
-		if i == 0 || pep440.Compare(files[i-1].version, f.version) != 0 {
-			out = append(out, &resolve.Release{Version: f.version})
+		all[i] = &f.File
+		if i+1 < len(files) && sameVersion(f, files[i+1]) {
+			continue
 		}
-		last := out[len(out)-1]
-		last.Files = append(last.Files, &f.File)
+		out = append(out, &resolve.Release{Version: *files[start].version, Files: all[start : i+1 : i+1]})
+		start = i + 1
 	}
 	return out
+}
+
+// sameVersion reports whether two files are of one release.
+func sameVersion(a, b *file) bool {
+	return a.version == b.version || pep440.Compare(*a.version, *b.version) == 0
 }
 
 // listing gets the page of one index.

@@ -156,6 +156,23 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Relative URLs are relative to where the redirects led to.
+func TestRedirectedPage(t *testing.T) {
+	f := newFake(t).add("foo-1.tar.gz", sdist("foo", "1"))
+	moved := newFake(t)
+	moved.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, f.URL+r.URL.Path, http.StatusMovedPermanently)
+		return true
+	}
+	p, err := on(t, moved).Project(t.Context(), "foo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Releases[0].Files[0].URL; got != f.URL+"/files/foo-1.tar.gz" || p.Index != moved.URL+"/simple/" {
+		t.Errorf("got %s of %s", got, p.Index)
+	}
+}
+
 // <base> moves what is relative, and cannot take a page from https to http.
 func TestBase(t *testing.T) {
 	f := newFake(t)
@@ -304,6 +321,7 @@ func TestNew(t *testing.T) {
 		{Config{Index: "https://x.test/"}, "a cache needs a directory"},
 		{Config{Index: "ftp://u:s3cret@x.test/", Fetch: cache}, "index: ftp://x.test/: only http and https URLs with a host can be fetched"},
 		{Config{Index: "https://u:s3cret@%zz/", Fetch: cache}, "index: a URL cannot be read"},
+		{Config{Index: "https://x.test/?token=s3cret", Fetch: cache}, "index: https://x.test/ has a query, which the pages below it could not have"},
 		{Config{Index: "https://x.test/", Extra: []string{"x"}, Fetch: cache}, "index: x: only http and https URLs with a host can be fetched"},
 		{Config{NoIndex: true, FindLinks: []string{"file://host/x"}, Fetch: cache}, `find-links: "file://host/x" is no file: URL of a directory`},
 		{Config{NoIndex: true, FindLinks: []string{"https://"}, Fetch: cache}, "find-links: https:: only http and https URLs with a host can be fetched"},

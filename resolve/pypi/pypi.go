@@ -143,6 +143,9 @@ func (x *Index) addServer(raw string) error {
 	if err != nil {
 		return fmt.Errorf("index: %s cannot be read", fetch.Display(clean))
 	}
+	if u.RawQuery != "" {
+		return fmt.Errorf("index: %s has a query, which the pages below it could not have", fetch.Display(clean))
+	}
 	x.servers = append(x.servers, newServer(u))
 	return nil
 }
