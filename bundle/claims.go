@@ -84,15 +84,16 @@ func (x *matcher) checkClaims() error {
 	files := x.claims.named(append([]string{appFile}, entrypoints...)...)
 	a.Config, _ = schema.ParseAppINI(appFile, files[appFile])
 	version := a.Config.App.Version
+	says := "says the version"
 	if version == "" {
-		version = "0.0.0"
+		says, version = "states no version, which means", "0.0.0"
 	}
 	ep := a.findEntrypoint(files)
 	switch name := a.Config.App.Name; {
 	case name != "" && name != m.Name:
 		return x.refuse(appFile, "says the name %s, and the manifest says %s", name, m.Name)
 	case version != m.Version:
-		return x.refuse(appFile, "says the version %s, and the manifest says %s", version, m.Version)
+		return x.refuse(appFile, "%s %s, and the manifest says %s", says, version, m.Version)
 	case ep.Interface != "" && ep.Interface != m.Interface:
 		return x.refuse(ep.Path, "has the interface %s (%s), and the manifest says %s", ep.Interface, ep.How, m.Interface)
 	}

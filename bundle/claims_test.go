@@ -20,7 +20,7 @@ func TestClaims(t *testing.T) {
 		want             string    // of the changed one; "" where it is good
 	}{
 		{"no app.ini", "-- bin/app.py --\napplication = 1\n", "", [2]string{`"name":"shop"`, `"name":"bank"`}, ""},
-		{"version without app.ini", "-- bin/app.py --\napplication = 1\n", "", [2]string{`"0.0.0"`, `"0.0.1"`}, `"app.ini": says the version 0.0.0, and the manifest says 0.0.1`},
+		{"version without app.ini", "-- bin/app.py --\napplication = 1\n", "", [2]string{`"0.0.0"`, `"0.0.1"`}, `"app.ini": states no version, which means 0.0.0, and the manifest says 0.0.1`},
 		{"linked entrypoint", "-- lib/main --\nasync def application(): pass\n", "mkdir bin\nlink ../lib/main bin/app.py", [2]string{`"asgi"`, `"wsgi"`}, `"bin/app.py": has the interface asgi (it is a Python script that binds an ASGI application), and the manifest says wsgi`},
 		{"executable", "-- bin/app --\n#!/bin/sh\n", "chmod 755 bin/app", [2]string{`"exec"`, `"wsgi"`}, `"bin/app": has the interface exec (it is an executable), and the manifest says wsgi`},
 		{"large executable", "-- bin/app --\n#!/bin/sh\n" + strings.Repeat("#\n", 3<<20), "chmod 755 bin/app", [2]string{`"exec"`, `"wsgi"`}, `"bin/app": has the interface exec (it is an executable), and the manifest says wsgi`},
