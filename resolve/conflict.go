@@ -19,6 +19,8 @@ type ConflictError struct {
 	Facts []Fact
 	// Remedies were solved: with each of them there is a solution.
 	Remedies []Remedy
+	// More reports that the other lines have no solution either.
+	More bool
 	// Steps derive the contradiction from lines and facts, a sentence each.
 	Steps []string
 
@@ -82,7 +84,7 @@ func (e *ConflictError) text(limit int) string {
 		facts = append(facts, f.Text)
 	}
 	out = cut(out, limit/2, "lines")
-	facts = cut(facts, max(limit-len(out)-len(remedies)-2, 2), "facts")
+	facts = cut(facts, max(limit-len(out)-len(remedies)-3, 2), "facts")
 	if len(facts) > 0 {
 		out = append(out, "because")
 		for _, f := range facts {
@@ -98,6 +100,9 @@ func (e *ConflictError) text(limit int) string {
 			}
 			out = append(out, text)
 		}
+	}
+	if e.More {
+		out = append(out, "the other lines contradict each other too")
 	}
 	return strings.Join(out, "\n")
 }

@@ -38,7 +38,9 @@ func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict, other
 	for _, l := range lines {
 		e.Lines = append(e.Lines, From{l.Pos, l.Text})
 	}
-	e.Remedies = a.remedies(ctx, &full, lines, e.Facts)
+	if e.Remedies = a.remedies(ctx, &full, lines, e.Facts); len(e.Remedies) == 0 {
+		e.More = a.none(ctx, full.without(lines...))
+	}
 	return e
 }
 

@@ -24,22 +24,35 @@ var universes = flag.Int("universes", 1000, "how many random universes are solve
 type small struct {
 	releases []resolvetest.Release
 	metadata map[string]map[string][]*pep508.Requirement // by name and version
+	yanked   map[string]bool                             // "name version"
 	lines    []string
 }
 
 var names = []string{"a", "b", "c", "d", "e"}
 
 func randomSmall(r *rand.Rand) *small {
-	s := &small{metadata: make(map[string]map[string][]*pep508.Requirement)}
+	s := &small{metadata: make(map[string]map[string][]*pep508.Requirement), yanked: make(map[string]bool)}
 	used := names[:2+r.IntN(len(names)-1)]
 	for _, n := range used {
 		s.metadata[n] = make(map[string][]*pep508.Requirement)
 		for v := range 1 + r.IntN(4) {
 			rel := resolvetest.Release{Name: n, Version: fmt.Sprint(v + 1), Extras: []string{"x"}}
+			switch r.IntN(12) {
+			case 0:
+				rel.Yanked = true
+			case 1:
+				rel.Python = ">=3.12"
+			}
 			for range r.IntN(4) {
 				rel.Requires = append(rel.Requires, randomRequirement(r, used, true))
 			}
 			s.releases = append(s.releases, rel)
+			if rel.Python != "" {
+				continue
+			}
+			if rel.Yanked {
+				s.yanked[n+" "+rel.Version] = true
+			}
 			for _, text := range rel.Requires {
 				q, err := pep508.Parse(text)
 				if err != nil {
@@ -119,6 +132,8 @@ type search struct {
 	// found is called for every solution: versions by name, and the switches
 	// that are on as "name[extra]". It returns false to stop.
 	found func(map[string]string, map[string]bool) bool
+	// pinned are the yanked releases that a line lets in, as in small.
+	pinned map[string]bool
 }
 
 // run reports whether the search went to its end.
@@ -133,6 +148,12 @@ func (q search) run(lines []string) bool {
 			todo = append(todo, r)
 		}
 	}
+	q.pinned = make(map[string]bool)
+	for _, r := range todo {
+		if len(r.Specifiers) == 1 && r.Specifiers[0].Op == "==" {
+			q.pinned[r.Name+" "+r.Specifiers[0].Text] = true
+		}
+	}
 	return q.step(todo, map[string]string{}, map[string]bool{})
 }
 
@@ -144,6 +165,9 @@ func (q search) step(todo []*pep508.Requirement, chosen map[string]string, on ma
 	have, ok := chosen[r.Name]
 	if !ok {
 		for _, v := range slices.Sorted(maps.Keys(q.s.metadata[r.Name])) {
+			if key := r.Name + " " + v; q.s.yanked[key] && !q.pinned[key] {
+				continue
+			}
 			next := maps.Clone(chosen)
 			next[r.Name] = v
 			if r.Specifiers.Contains(pep440.MustParse(v), pep440.Allow) &&
@@ -252,6 +276,9 @@ func checkUniverse(t *testing.T, s *small, targets []resolve.Target, r *rand.Ran
 	var no *resolve.ConflictError
 	if errors.As(err, &no) {
 		checkConflict(t, searches, no)
+		if _, again := lock(t, s.universe(t, r), req); again == nil || again.Error() != no.Error() {
+			t.Errorf("in another order the answer is\n%v\nand not\n%v", again, no)
+		}
 		return false
 	}
 	if err != nil {
@@ -343,4 +370,101 @@ func lines(t testing.TB, text []string) []schema.Package {
 		t.Fatal(err)
 	}
 	return r.Packages
+}
+
+// With pre-releases among the versions, an answer is one of those that a plain
+// search finds where they all count, each pre-release in it has a reason, and no
+// answer means that there is none without those that nobody names.
+func TestRandomPrereleases(t *testing.T) {
+	target, err := pep425.ParseTarget("manylinux_2_28_x86_64", "3.11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := []resolve.Target{resolve.NewTarget(target)}
+	some := 0
+	for seed := range uint64(*universes / 3) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		s := withPrereleases(randomSmall(r), r)
+		res, err := lock(t, s.universe(t, nil), resolve.Request{Requirements: lines(t, s.lines), Targets: targets})
+		if err != nil {
+			if finals := s.finals(); (search{s: finals, env: target.Env}).some(finals.lines) {
+				t.Errorf("seed %d: %v, though final releases will do: lines %q, releases %+v", seed, err, s.lines, s.releases)
+			}
+			continue
+		}
+		got, seen := versions(res.Solutions[0]), false
+		q := search{s: s, env: target.Env, found: func(chosen map[string]string, _ map[string]bool) bool {
+			seen = seen || maps.Equal(chosen, got)
+			return !seen
+		}}
+		q.run(s.lines)
+		if !seen {
+			t.Errorf("seed %d: %v is no solution of lines %q, releases %+v", seed, got, s.lines, s.releases)
+		}
+		for _, p := range res.Packages {
+			if p.Version.IsPrerelease() != (p.Prerelease != "") {
+				t.Errorf("seed %d: %s %s has the reason %q", seed, p.Name, p.Version, p.Prerelease)
+			}
+			if p.Prerelease != "" {
+				some++
+			}
+		}
+	}
+	if some == 0 {
+		t.Error("no pre-release was ever chosen")
+	}
+}
+
+// withPrereleases turns some versions, and the ends of some ranges, into release
+// candidates.
+func withPrereleases(s *small, r *rand.Rand) *small {
+	p := &small{metadata: make(map[string]map[string][]*pep508.Requirement), yanked: make(map[string]bool)}
+	change := func(text string) string {
+		if i := strings.LastIndexAny(text, "=<>"); i >= 0 && !strings.Contains(text, ";") && !strings.Contains(text, "!=") && r.IntN(6) == 0 {
+			return text + "rc1"
+		}
+		return text
+	}
+	for _, rel := range s.releases {
+		if rel.Yanked || rel.Python != "" {
+			continue
+		}
+		if r.IntN(3) == 0 {
+			rel.Version += "rc1"
+		}
+		var reqs []*pep508.Requirement
+		rel.Requires = slices.Clone(rel.Requires)
+		for i, text := range rel.Requires {
+			rel.Requires[i] = change(text)
+			q, err := pep508.Parse(rel.Requires[i])
+			if err != nil {
+				panic(err)
+			}
+			reqs = append(reqs, q)
+		}
+		if p.metadata[rel.Name] == nil {
+			p.metadata[rel.Name] = make(map[string][]*pep508.Requirement)
+		}
+		p.metadata[rel.Name][rel.Version] = reqs
+		p.releases = append(p.releases, rel)
+	}
+	for _, l := range s.lines {
+		p.lines = append(p.lines, change(l))
+	}
+	return p
+}
+
+// finals gives the universe without pre-releases.
+func (s *small) finals() *small {
+	f := *s
+	f.metadata = make(map[string]map[string][]*pep508.Requirement)
+	for n, all := range s.metadata {
+		f.metadata[n] = make(map[string][]*pep508.Requirement)
+		for v, reqs := range all {
+			if !strings.HasSuffix(v, "rc1") {
+				f.metadata[n][v] = reqs
+			}
+		}
+	}
+	return &f
 }
