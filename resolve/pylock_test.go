@@ -17,12 +17,14 @@ lib 1 | wheel py3-none-any | sdist
 tool 1 | extra x | lib; extra == "x" | sdist | built
 old 3 | yanked it deletes files
 direct 1
+only 1 | lib
 @ build
 @ target manylinux_2_28_x86_64 3.11
 @ target manylinux_2_28_aarch64 3.11
 @ target macosx_14_0_arm64 3.12
 ? app
 ? old==3
+? only; platform_machine == "x86_64"
 ? direct @ https://files.example/direct-1-py3-none-any.whl
 `
 

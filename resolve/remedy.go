@@ -90,12 +90,15 @@ func (a *attempts) remedies(ctx context.Context, p *plan, lines []*line, facts [
 			q.NoBinary, text = allow(p.NoBinary, name), "allow wheels of "+name
 		case Yanked:
 			if v, _, _ := strings.Cut(f.Versions, " "); v == f.Versions && v != "" {
-				text = fmt.Sprintf("add a line %s==%s, which is yanked", name, v)
+				text = fmt.Sprintf("add the line %s==%s, though it is yanked", name, v)
 				q.lines = append(slices.Clone(p.lines), pin(name, v))
 			}
 		}
 		if text != "" && !tried[text] {
 			tried[text] = true
+			if f.Kind == Yanked {
+				name = "" // the line says which
+			}
 			try(&q, Remedy{Text: text}, name)
 		}
 	}
