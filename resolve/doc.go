@@ -25,6 +25,10 @@
 // that has this URL or path. The Provider lists it among the project's files.
 // Dependencies cannot ask for a URL: only the user can.
 //
+// A line with hashes leaves the files that have one of them. What nobody can tell
+// without a build counts only where [Request.AllowBuild] says so. Both are facts
+// about a release: an older one is tried.
+//
 // Versions are tried from the locked one, then from the newest ([Strategy] says
 // otherwise). [Request.Constraints] narrow what is chosen and ask for nothing.
 //
