@@ -152,25 +152,27 @@ func TestOutputOfLeftover(t *testing.T) {
 	})
 }
 
-// A broken writer takes n calls and fails then.
+// A broken writer takes space bytes and fails then. It counts bytes, because
+// how many calls bring them is the scheduler's affair.
 type brokenWriter struct {
-	mu sync.Mutex
-	n  int
+	mu    sync.Mutex
+	space int
 }
 
 func (w *brokenWriter) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.n--; w.n < 0 {
-		return 0, errors.New("no space left on device")
+	n := min(len(b), w.space)
+	if w.space -= n; n < len(b) {
+		return n, errors.New("no space left on device")
 	}
-	return len(b), nil
+	return n, nil
 }
 
 // A writer that fails holds up nobody: that is said once, what is written then
 // is lost, and the other output goes on.
 func TestBrokenWriter(t *testing.T) {
-	w := start(t, Config{Stdout: &brokenWriter{n: 3}, Watchers: []schema.Watcher{pool("web", 2, "fill=300", "err=done", "hold")}})
+	w := start(t, Config{Stdout: &brokenWriter{space: 2000}, Watchers: []schema.Watcher{pool("web", 2, "fill=300", "err=done", "hold")}})
 	if e := w.event(Limited, ""); e.Text != "stdout: no space left on device; output is thrown away from here on" {
 		t.Errorf("event %q", e)
 	}
