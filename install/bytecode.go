@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"appbundle/internal/atomicfile"
 )
@@ -126,7 +127,9 @@ var errEnded = errors.New("the interpreter ended")
 const maxBytecode = 256 << 20
 
 func (c *child) compile(source, name string) ([]byte, error) {
-	if _, err := fmt.Fprintf(c.in, "%s\t%s\n", source, name); err != nil {
+	if _, err := fmt.Fprintf(c.in, "%s\t%s\n", source, name); errors.Is(err, syscall.EPIPE) {
+		return nil, errEnded
+	} else if err != nil {
 		return nil, err
 	}
 	line, err := c.out.ReadString('\n')
