@@ -91,18 +91,27 @@ func (a *App) place(p string) string {
 
 // A Launch says how a script is served.
 type Launch struct {
-	Server string // as [app] server names it
-	Dist   string // the distribution that brings it
-	Python Env    // where it runs
-	script string
-	argv   []string
+	Server  string // as [app] server names it
+	Dist    string // the distribution that brings it
+	Python  Env    // where it runs
+	script  string
+	argv    []string
+	makeEnv []string // see MakeEnv
 }
 
 // Missing gives the error of a launch whose environment lacks the server, for
 // a caller that found out by asking the interpreter.
 func (l *Launch) Missing() *EnvironmentError {
-	return &EnvironmentError{Script: l.script, Python: l.Python.Python, Lacks: l.Dist, Type: []string{
-		"python3 -m venv .venv", ".venv/bin/pip install -r " + dependenciesFile}}
+	return &EnvironmentError{Script: l.script, Python: l.Python.Python, Lacks: l.Dist, Type: l.makeEnv}
+}
+
+// MakeEnv gives the commands that make the environment of the application,
+// typed in its directory: from its lock, where it has one.
+func (a *App) MakeEnv() []string {
+	if a.resolve(lockFile) != nil {
+		return []string{"appbundle install"}
+	}
+	return []string{"python3 -m venv .venv", ".venv/bin/pip install -r " + dependenciesFile}
 }
 
 // Launch decides which server serves the script and which interpreter runs it.
@@ -126,7 +135,7 @@ func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	if len(a.Envs) > 0 {
 		env = a.Envs[0]
 	}
-	l := &Launch{Server: s.name, Dist: dist, Python: env, script: ep.Path}
+	l := &Launch{Server: s.name, Dist: dist, Python: env, script: ep.Path, makeEnv: a.MakeEnv()}
 	if env.Dists != nil {
 		installed, ok := env.Dists[dist]
 		if !ok {

@@ -48,6 +48,29 @@ func (g *globals) stateDirectory(name string) (string, error) {
 // errNoStateDir is what a bare environment leads to.
 var errNoStateDir = errors.New("no place for the app's state: none of --state-dir, APPBUNDLE_STATE_DIR, XDG_STATE_HOME and HOME is set")
 
+// cacheDirectory is where what can be fetched again is kept: --cache-dir,
+// APPBUNDLE_CACHE_DIR, or the directory that systemd has made; else
+// /var/cache/appbundle for root, and for others one below $XDG_CACHE_HOME or
+// ~/.cache. Nothing is created.
+func (g *globals) cacheDirectory() (string, error) {
+	if dir, err := g.named(g.cacheDir, "APPBUNDLE_CACHE_DIR", "CACHE_DIRECTORY"); dir != "" || err != nil {
+		return dir, err
+	}
+	if os.Getuid() == 0 {
+		return "/var/cache/appbundle", nil
+	}
+	if dir := g.env("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "appbundle"), nil
+	}
+	if home := g.env("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".cache/appbundle"), nil
+	}
+	return "", errNoCacheDir
+}
+
+// errNoCacheDir is what a bare environment leads to.
+var errNoCacheDir = errors.New("no place for the cache: none of --cache-dir, APPBUNDLE_CACHE_DIR, XDG_CACHE_HOME and HOME is set")
+
 // named is the directory that somebody gave by name: by the flag, by our own
 // variable, or by systemd's, which may list several.
 func (g *globals) named(flag, own, systemd string) (string, error) {

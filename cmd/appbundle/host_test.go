@@ -57,3 +57,34 @@ func TestHostDirectories(t *testing.T) {
 		})
 	}
 }
+
+// The cache, by every way to name it.
+func TestCacheDirectory(t *testing.T) {
+	root := os.Getuid() == 0
+	for _, tt := range []struct {
+		name   string
+		flag   string
+		env    map[string]string
+		asUser string // "" for an error
+		asRoot string
+	}{
+		{"flag", "/a", map[string]string{"APPBUNDLE_CACHE_DIR": "/b", "CACHE_DIRECTORY": "/c"}, "/a", "/a"},
+		{"our variable", "", map[string]string{"APPBUNDLE_CACHE_DIR": "/b", "CACHE_DIRECTORY": "/c"}, "/b", "/b"},
+		{"systemd's variable", "", map[string]string{"CACHE_DIRECTORY": "/c:/d", "HOME": "/home/u"}, "/c", "/c"},
+		{"XDG", "", map[string]string{"XDG_CACHE_HOME": "/x", "HOME": "/home/u"}, "/x/appbundle", "/var/cache/appbundle"},
+		{"a relative one does not count", "", map[string]string{"XDG_CACHE_HOME": "x", "HOME": "/home/u"}, "/home/u/.cache/appbundle", "/var/cache/appbundle"},
+		{"nothing at all", "", nil, "", "/var/cache/appbundle"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := tt.asUser
+			if root {
+				want = tt.asRoot
+			}
+			g := globals{cacheDir: tt.flag, env: func(name string) string { return tt.env[name] }}
+			got, err := g.cacheDirectory()
+			if got != want || (err != nil) != (want == "") {
+				t.Errorf("cacheDirectory() = %q, %v, want %q", got, err, want)
+			}
+		})
+	}
+}

@@ -8,8 +8,8 @@
 //
 // # Limits
 //
-// The command opens no network connection, asks no questions, and keeps no
-// settings of its own: the same arguments in the same directory do the same.
+// Lock and install alone open network connections. The command asks no questions
+// and keeps no settings of its own.
 package main
 
 import (

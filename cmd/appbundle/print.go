@@ -21,6 +21,7 @@ package main
 //     carry control characters.
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,11 +103,14 @@ func (p *printer) print(format string, args ...any) {
 
 // json writes v as the answer, indented for people.
 func (p *printer) json(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // it is read by people and by parsers, not by browsers
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	p.print("%s\n", b)
+	p.print("%s", b.String())
 	return nil
 }
 

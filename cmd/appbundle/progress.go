@@ -61,6 +61,26 @@ func (b *progress) update(done, total int64) {
 	fmt.Fprintf(b.out.remarks, "\r%s\x1b[K", bar(b.verb, done, total, b.out.width))
 }
 
+// note shows how far a task is whose end nobody knows.
+func (b *progress) note(format string, args ...any) {
+	if b.out.quiet {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	waited := now.Sub(b.last)
+	text := b.verb + ": " + fmt.Sprintf(format, args...)
+	switch {
+	case b.out.width == 0 && waited >= lineEvery:
+		b.last = now
+		b.out.remark("%s", text)
+	case b.out.width > 0 && waited >= redrawEvery:
+		b.last, b.drawn = now, true
+		fmt.Fprintf(b.out.remarks, "\r%s\x1b[K", text[:min(len(text), b.out.width-1)])
+	}
+}
+
 // end takes the bar away.
 func (b *progress) end() {
 	b.mu.Lock()

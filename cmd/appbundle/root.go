@@ -12,6 +12,7 @@ type globals struct {
 	chdir    string
 	runDir   string // see runDirectory
 	stateDir string // see stateDirectory
+	cacheDir string // see cacheDirectory
 	env      func(string) string
 
 	from    string // the working directory before --chdir; "." without it
@@ -34,7 +35,7 @@ func (g *globals) enter() (err error) {
 func newRootCmd(g *globals, out *printer) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "appbundle",
-		Short:             "check, archive and run application bundles",
+		Short:             "check, lock, archive and run application bundles",
 		Long:              rootLong,
 		Version:           version,
 		SilenceErrors:     true,
@@ -55,6 +56,8 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	root.AddCommand(
 		newCheckCmd(out),
 		newExplainCmd(out),
+		newLockCmd(g, out),
+		newInstallCmd(g, out),
 		newBuildCmd(out),
 		newVerifyCmd(out),
 		newUnpackCmd(out),
@@ -72,14 +75,14 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	return root
 }
 
-const rootLong = `appbundle checks, archives and runs application bundles.
+const rootLong = `appbundle checks, locks, archives and runs application bundles.
 
 An application is a directory with three things: dependencies.txt (its
 libraries), external-dependencies.txt (what the system has to provide), and
 bin/app or bin/app.py (what starts it).
 
-Exit statuses: 0 yes; 1 no (findings, a refused archive, an app that gave up);
-2 usage; 3 could not look or do; 130 interrupted.`
+Exit statuses: 0 yes; 1 no (findings, no solution, a refused archive, an app
+that gave up); 2 usage; 3 could not look or do; 130 interrupted.`
 
 // knownCommand refuses what is left when no subcommand was found.
 func knownCommand(cmd *cobra.Command, args []string) error {

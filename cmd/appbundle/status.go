@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"appbundle/bundle"
+	"appbundle/install"
+	"appbundle/resolve"
 	"appbundle/runner"
 	"appbundle/schema"
 )
@@ -49,6 +51,9 @@ func exitCode(err error) int {
 		is[*bundle.RefusedError](err),
 		is[*bundle.ServerError](err),
 		is[*bundle.EnvironmentError](err),
+		is[*resolve.ConflictError](err),
+		is[*lockError](err), is[*install.MismatchError](err),
+		errors.Is(err, schema.ErrNotCovered),
 		is[*runner.RunningError](err),
 		is[*runner.WatcherError](err),
 		is[*runner.GaveUpError](err),

@@ -19,7 +19,7 @@ func newUnpackCmd(out *printer) *cobra.Command {
 		Use:   "unpack ARCHIVE DIR",
 		Short: "make an app directory of an archive",
 		Long: `Unpack verifies an archive and makes the directory DIR of it, which must not
-exist. For a Python app it prints the two commands that make the environment.
+exist. For a Python app it prints the commands that make the environment.
 
 The directory appears when the last byte has been found good; an archive that
 is refused leaves nothing.`,
@@ -53,7 +53,7 @@ func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bund
 	}
 	out.remark("%s: %s %s, %s", quoteShell(dir), app.Name, app.Version, count(len(app.Entries), "entry"))
 	if i := app.Entrypoint.Interface; app.Entrypoint.Path != "" && (i == schema.WSGI || i == schema.ASGI) {
-		out.print("cd %s && python3 -m venv .venv\n.venv/bin/pip install -r dependencies.txt\n", quoteShell(dir))
+		out.print("cd %s && %s\n", quoteShell(dir), strings.Join(app.MakeEnv(), "\n"))
 	}
 	return nil
 }

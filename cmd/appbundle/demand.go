@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"appbundle/bundle"
+	"appbundle/internal/fetch"
+	"appbundle/resolve"
+	"appbundle/resolve/pypi"
+	"appbundle/schema"
+)
+
+// lockFile is the lock of an app, in its directory.
+const lockFile = "pylock.toml"
+
+// demand is what the dependency files of an app ask for.
+func demand(app *bundle.App) resolve.Request {
+	var req resolve.Request
+	for _, d := range app.Dependencies {
+		if d.Constraint {
+			req.Constraints = append(req.Constraints, d.Packages...)
+		} else {
+			req.Requirements = append(req.Requirements, d.Packages...)
+		}
+		req.Prereleases = req.Prereleases || d.Pre
+		req.PreferBinary = req.PreferBinary || d.PreferBinary
+		req.RequireHashes = req.RequireHashes || d.RequireHashes
+		req.NoBinary = append(req.NoBinary, d.NoBinary...)
+		req.OnlyBinary = append(req.OnlyBinary, d.OnlyBinary...)
+	}
+	return req
+}
+
+// inputs are the files that a lock answers, with the SHA-256 of each.
+func inputs(app *bundle.App) map[string]string {
+	sums := map[string]string{}
+	for _, d := range app.Dependencies {
+		sums[d.File] = hex.EncodeToString(d.SHA256[:])
+	}
+	return sums
+}
+
+// sources says where the packages of an app come from: index, where the command
+// line names one, else the dependency files, else what the user told pip.
+func (g *globals) sources(app *bundle.App, index, cache string, warn func(string)) (pypi.Config, error) {
+	cfg := pypi.Config{Root: app.Dir, Warn: warn}
+	conf, err := readPipConf(g.env)
+	if err != nil {
+		return cfg, err
+	}
+	own := ""
+	for _, d := range app.Dependencies {
+		if d.IndexURL != nil {
+			if own, err = g.expand(*d.IndexURL); err != nil {
+				return cfg, err
+			}
+		}
+		for _, l := range d.ExtraIndexURLs {
+			extra, err := g.expand(l)
+			if err != nil {
+				return cfg, err
+			}
+			cfg.Extra = append(cfg.Extra, extra)
+		}
+		for _, l := range d.FindLinks {
+			place, err := g.expand(l)
+			if err != nil {
+				return cfg, err
+			}
+			if u, err := url.Parse(place); err == nil && u.Scheme == "" && !filepath.IsAbs(place) {
+				place = path.Join(path.Dir(d.File), place)
+			}
+			cfg.FindLinks = append(cfg.FindLinks, place)
+		}
+		cfg.NoIndex = cfg.NoIndex || d.NoIndex
+	}
+	cfg.Index = cmp.Or(index, own, conf.index)
+	cfg.NoIndex = index == "" && (cfg.NoIndex || own == "" && conf.noIndex)
+	if len(cfg.Extra) == 0 && index == "" && own == "" {
+		cfg.Extra = conf.extra
+	}
+	cfg.FindLinks = append(cfg.FindLinks, conf.findLinks...)
+	if cfg.Index == "" && !cfg.NoIndex {
+		python, err := interpreter(app, "")
+		if err != nil {
+			return cfg, &noIndexError{}
+		}
+		if cfg.Index, err = defaultIndex(python); err != nil {
+			return cfg, err
+		}
+	}
+	cfg.Fetch = fetch.Config{Dir: cache, CAFile: conf.cert, Netrc: g.netrc(), UserAgent: "appbundle/" + version, Warn: warn}
+	return cfg, nil
+}
+
+// expand fills the variables of a URL in, which are the host's affair.
+func (g *globals) expand(l schema.Located) (string, error) {
+	s, err := schema.ExpandURL(l.Text, func(name string) (string, bool) {
+		v := g.env(name)
+		return v, v != ""
+	})
+	if err != nil {
+		return "", &schema.Problem{Pos: l.Pos, Msg: err.Error()}
+	}
+	return s, nil
+}
+
+// netrc is the place of the user's netrc file, which need not exist.
+func (g *globals) netrc() string {
+	if file := g.env("NETRC"); file != "" {
+		return file
+	}
+	if home := g.env("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".netrc")
+	}
+	return ""
+}
+
+// readLock reads the lock of an app; where there is none, the error wraps
+// fs.ErrNotExist.
+func readLock(app *bundle.App) (*schema.PyLock, []byte, error) {
+	data, err := os.ReadFile(filepath.Join(app.Dir, lockFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	lock, problems := schema.ParsePyLock(lockFile, data)
+	return lock, data, problems.Err()
+}
+
+// stale says why a lock is no answer to what an app asks for now, "" where it
+// is one.
+func stale(app *bundle.App, lock *schema.PyLock) string {
+	if lock.Tool == nil {
+		return "another tool made it, and it does not say from what"
+	}
+	now := inputs(app)
+	for _, d := range app.Dependencies {
+		switch was, ok := lock.Tool.Inputs[d.File]; {
+		case !ok:
+			return fmt.Sprintf("%s is new since it was made", d.File)
+		case was != now[d.File]:
+			return fmt.Sprintf("%s has changed since it was made", d.File)
+		}
+	}
+	var gone []string
+	for file := range lock.Tool.Inputs {
+		if _, ok := now[file]; !ok {
+			gone = append(gone, file)
+		}
+	}
+	if len(gone) > 0 {
+		return fmt.Sprintf("%s is gone since it was made", slices.Min(gone))
+	}
+	return ""
+}

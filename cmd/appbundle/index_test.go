@@ -1,0 +1,95 @@
+package main
+
+import (
+	"archive/zip"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"appbundle/schema/pep508"
+)
+
+// wheel FILE [REQUIREMENT...] writes a wheel with one module, which has the name
+// of the package.
+func wheel(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: wheel FILE [REQUIREMENT...]")
+	}
+	w, err := pep508.ParseWheelName(filepath.Base(args[0]))
+	ts.Check(err)
+	stem := strings.Join(strings.Split(filepath.Base(args[0]), "-")[:2], "-")
+	name, release, _ := strings.Cut(stem, "-")
+	metadata := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + release + "\n"
+	for _, r := range args[1:] {
+		metadata += "Requires-Dist: " + r + "\n"
+	}
+	tags := ""
+	for _, tag := range w.Tags {
+		tags += "Tag: " + tag + "\n"
+	}
+	files := [][2]string{
+		{name + ".py", "version = " + fmt.Sprintf("%q", release) + "\n"},
+		{stem + ".dist-info/METADATA", metadata},
+		{stem + ".dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n" + tags},
+	}
+	record := ""
+	for _, f := range files {
+		sum := sha256.Sum256([]byte(f[1]))
+		record += fmt.Sprintf("%s,sha256=%s,%d\n", f[0], base64.RawURLEncoding.EncodeToString(sum[:]), len(f[1]))
+	}
+	files = append(files, [2]string{stem + ".dist-info/RECORD", record + stem + ".dist-info/RECORD,,\n"})
+	out, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	z := zip.NewWriter(out)
+	for _, f := range files {
+		part, err := z.Create(f[0])
+		ts.Check(err)
+		_, err = part.Write([]byte(f[1]))
+		ts.Check(err)
+	}
+	ts.Check(z.Close())
+	ts.Check(out.Close())
+}
+
+// index DIR serves the files of a directory as an index at $INDEX until the
+// script ends. What arrives later is there at once.
+func index(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: index DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	mux := http.NewServeMux()
+	mux.Handle("GET /files/", http.StripPrefix("/files/", http.FileServer(http.Dir(dir))))
+	mux.HandleFunc("GET /simple/{name}/", func(w http.ResponseWriter, r *http.Request) {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		page := ""
+		for _, f := range files {
+			name, _, _ := strings.Cut(f.Name(), "-")
+			data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+			if err != nil || pep508.NormalizeName(name) != r.PathValue("name") {
+				continue
+			}
+			page += fmt.Sprintf("<a href=\"/files/%s#sha256=%x\">%s</a>\n", f.Name(), sha256.Sum256(data), f.Name())
+		}
+		if page == "" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!DOCTYPE html>\n"+page)
+	})
+	server := httptest.NewServer(mux)
+	ts.Defer(server.Close)
+	ts.Setenv("INDEX", server.URL+"/simple/")
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"appbundle/bundle"
+	"appbundle/install"
+	"appbundle/internal/atomicfile"
+	"appbundle/resolve"
+	"appbundle/resolve/pypi"
+	"appbundle/schema"
+	"appbundle/schema/pep425"
+	"appbundle/schema/pep508"
+)
+
+// lockOptions are the flags of lock.
+type lockOptions struct {
+	check      bool
+	upgradeAll bool
+	upgrade    []string
+	index      string
+	python     string
+	platforms  []string
+	resolution *choice
+	pre        bool
+	newer      string
+	format     *choice
+
+	excludeNewer time.Time // as newer says
+}
+
+// defaultPlatforms are what is locked for where nobody names a platform.
+var defaultPlatforms = []string{"manylinux_2_28_x86_64", "manylinux_2_28_aarch64"}
+
+func newLockCmd(g *globals, out *printer) *cobra.Command {
+	o := lockOptions{
+		resolution: &choice{value: "highest", allowed: []string{"highest", "lowest", "lowest-direct"}},
+		format:     textFormat(),
+	}
+	cmd := &cobra.Command{
+		Use:   "lock [DIR]",
+		Short: "pin every direct and indirect dependency, with hashes",
+		Long: `Lock finds a version of every package that dependencies.txt needs, for all
+platforms, and writes them with the hashes of their files to pylock.toml
+(PEP 751), which pip and uv install too. What an existing lock has pinned stays
+as long as it fits. It prints what moved, each with the reason.
+
+The index is that of --index-url, else of dependencies.txt, else the one that
+pip is configured for. Where there is no solution, it says which lines
+contradict each other, and the lock stays as it was.`,
+		Args: takes(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.parse(cmd); err != nil {
+				return &usageError{err: err}
+			}
+			return interruptible(cmd.Context(), func(ctx context.Context) error {
+				return runLock(ctx, g, out, dirArg(args), o)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&o.check, "check", false, "only tell whether the lock answers the files it was made from; no network")
+	flags.BoolVar(&o.upgradeAll, "upgrade", false, "take the newest versions instead of the locked ones")
+	flags.StringArrayVar(&o.upgrade, "upgrade-package", nil, "take the newest version of `NAME`; may be repeated")
+	flags.StringVar(&o.index, "index-url", "", "take packages from the index at `URL`")
+	flags.StringVar(&o.python, "python", "", "lock for Python `VERSION`, or that of the interpreter at a path")
+	flags.StringArrayVar(&o.platforms, "platform", nil, "lock for `TAG`, or for \"host\"; may be repeated (default manylinux_2_28 on x86_64 and aarch64)")
+	flags.Var(o.resolution, "resolution", "versions to try first: `highest`, lowest or lowest-direct")
+	flags.BoolVar(&o.pre, "pre", false, "let pre-releases count like other releases")
+	flags.StringVar(&o.newer, "exclude-newer", "", "leave out what was uploaded after `TIME`: 2026-01-31, or RFC 3339")
+	flags.Var(o.format, "format", "report as `text` or json")
+	flags.StringVar(&g.cacheDir, "cache-dir", "", "keep what was fetched in `DIR`")
+	return cmd
+}
+
+// parse refuses flags that mean nothing.
+func (o *lockOptions) parse(cmd *cobra.Command) (err error) {
+	for i, name := range o.upgrade {
+		if !pep508.ValidName(name) {
+			return fmt.Errorf("--upgrade-package: %q is no name of a package", name)
+		}
+		o.upgrade[i] = pep508.NormalizeName(name)
+	}
+	for _, p := range o.platforms {
+		if p == "host" {
+			continue
+		}
+		if _, err := pep425.ParsePlatform(p); err != nil {
+			return fmt.Errorf("--platform: %w", err)
+		}
+	}
+	if !cmd.Flags().Lookup("exclude-newer").Changed {
+		return nil
+	}
+	if o.excludeNewer, err = time.Parse(time.DateOnly, o.newer); err == nil {
+		o.excludeNewer = o.excludeNewer.AddDate(0, 0, 1) // that day counts
+		return nil
+	}
+	if o.excludeNewer, err = time.Parse(time.RFC3339, o.newer); err != nil {
+		return fmt.Errorf("--exclude-newer: %q is neither a date (2026-01-31) nor a time of RFC 3339", o.newer)
+	}
+	return nil
+}
+
+// options are the flags that changed the answer, for the lock.
+func (o *lockOptions) options() []string {
+	var list []string
+	if o.resolution.value != "highest" {
+		list = append(list, "--resolution="+o.resolution.value)
+	}
+	if o.pre {
+		list = append(list, "--pre")
+	}
+	if o.newer != "" {
+		list = append(list, "--exclude-newer="+o.newer)
+	}
+	return list
+}
+
+func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOptions) error {
+	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
+	if err != nil {
+		return err
+	}
+	if err := unlockable(app); err != nil {
+		return err
+	}
+	old, was, err := readLock(app)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if o.check {
+		return checkLock(out, app, old, o.format.value)
+	}
+	cache, err := g.cacheDirectory()
+	if err != nil {
+		return err
+	}
+	req := demand(app)
+	if req.Targets, err = o.targets(ctx, app, cache); err != nil {
+		return err
+	}
+	if old != nil {
+		req.Locked = resolve.LockedOf(old)
+	}
+	req.Upgrade, req.UpgradeAll = o.upgrade, o.upgradeAll
+	req.Prereleases = req.Prereleases || o.pre
+	req.ExcludeNewer = o.excludeNewer
+	if s := o.resolution.value; s != "highest" {
+		req.Strategy = resolve.Strategy(s)
+	}
+	src, err := g.sources(app, o.index, cache, func(msg string) { out.warn("appbundle: %s", msg) })
+	if err != nil {
+		return err
+	}
+	res, err := solve(ctx, out, src, req)
+	if err != nil {
+		return err
+	}
+	lock, err := res.PyLock("appbundle")
+	if err != nil {
+		return err
+	}
+	lock.File, lock.Tool.Inputs, lock.Tool.Options = lockFile, inputs(app), o.options()
+	data, err := lock.Encode()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(data, was) {
+		if err := (atomicfile.FS{}).WriteFile(filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
+			return err
+		}
+	}
+	for _, w := range res.Warnings {
+		out.warn("appbundle: %v", w)
+	}
+	return tellMoves(out, o, moves(old, lock, res, req), lock)
+}
+
+// unlockable is what is wrong in the dependency files: nothing is resolved from
+// the half of them that can be read.
+func unlockable(app *bundle.App) error {
+	files := inputs(app)
+	var bad []bundle.Finding
+	for _, f := range bundle.Check(app) {
+		if _, ok := files[f.File]; f.Level == bundle.Error && (ok || f.File == "dependencies.txt") {
+			bad = append(bad, f)
+		}
+	}
+	if len(bad) > 0 {
+		return &bundle.CheckError{Findings: bad}
+	}
+	return nil
+}
+
+// targets are what is locked for, in the order of the flags.
+func (o *lockOptions) targets(ctx context.Context, app *bundle.App, cache string) ([]resolve.Target, error) {
+	python, err := pythonVersion(ctx, app, o.python, cache)
+	if err != nil {
+		return nil, err
+	}
+	platforms := o.platforms
+	if len(platforms) == 0 {
+		platforms = defaultPlatforms
+	}
+	var list []resolve.Target
+	for _, platform := range platforms {
+		t, err := target(ctx, app, platform, python, o.python, cache)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, resolve.NewTarget(t))
+	}
+	return list, nil
+}
+
+func target(ctx context.Context, app *bundle.App, platform, python, flag, cache string) (pep425.Target, error) {
+	if platform != "host" {
+		t, err := pep425.ParseTarget(platform, python)
+		if err != nil {
+			return t, &usageError{err: err}
+		}
+		return t, nil
+	}
+	path, err := interpreter(app, flag)
+	if err != nil {
+		return pep425.Target{}, err
+	}
+	i, err := install.Ask(ctx, path, cache)
+	if err != nil {
+		return pep425.Target{}, err
+	}
+	return i.Target()
+}
+
+// solve asks the index, and computes the hashes that it does not say.
+func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Request) (*resolve.Resolution, error) {
+	index, err := pypi.New(src)
+	if err != nil {
+		return nil, err
+	}
+	defer index.Close()
+	bar := out.progress("lock")
+	defer bar.end()
+	res, err := resolve.Lock(ctx, &watched{Provider: index, bar: bar}, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range res.Packages {
+		for _, f := range p.Files {
+			if len(f.Hashes) > 0 {
+				continue
+			}
+			sum, n, err := index.Digest(ctx, f)
+			if err != nil {
+				return nil, err
+			}
+			f.Hashes, f.Size = map[string]string{"sha256": sum}, n
+		}
+	}
+	return res, nil
+}
+
+// checkLock answers --check.
+func checkLock(out *printer, app *bundle.App, lock *schema.PyLock, format string) error {
+	reason := "there is none"
+	if lock != nil {
+		reason = stale(app, lock)
+	}
+	if format == "json" {
+		if err := out.json(map[string]any{"format": 1, "current": reason == "", "reason": reason}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case reason == "":
+		out.remark("%s is current: %s", lockFile, count(len(lock.Packages), "package"))
+		return nil
+	case format == "json":
+		return errNo
+	}
+	return &lockError{reason}
+}
+
+// A lockError says that the lock of an app is missing or of no use.
+type lockError struct{ reason string }
+
+func (e *lockError) Error() string { return lockFile + ": " + e.reason }
+func (e *lockError) Hint() string  { return "appbundle lock" }

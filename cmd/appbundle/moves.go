@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"appbundle/resolve"
+	"appbundle/schema"
+	"appbundle/schema/pep440"
+	"appbundle/schema/pep508"
+)
+
+// A move is one package whose versions in the lock are not what they were.
+type move struct {
+	Name   string   `json:"name"`
+	Was    []string `json:"was"`
+	Is     []string `json:"is"`
+	Reason string   `json:"reason"`
+}
+
+// moves compares two locks; old may be nil.
+func moves(old, lock *schema.PyLock, res *resolve.Resolution, req resolve.Request) []move {
+	was, is := versionsOf(old), versionsOf(lock)
+	list := []move{}
+	for _, name := range union(was, is) {
+		if slices.Equal(was[name], is[name]) {
+			continue
+		}
+		m := move{Name: name, Was: was[name], Is: is[name]}
+		switch {
+		case len(m.Is) == 0:
+			m.Reason = "nothing asks for it any more"
+		case len(m.Was) == 0:
+			m.Reason = askedBy(res, name, nil)
+		case req.UpgradeAll:
+			m.Reason = "--upgrade"
+		case slices.Contains(req.Upgrade, name):
+			m.Reason = "--upgrade-package " + name
+		default:
+			m.Reason = askedBy(res, name, m.Was)
+			if m.Reason == "" {
+				m.Reason = m.Was[0] + " does not count any more"
+			}
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// versionsOf gives the versions of each name in the order of the lock.
+func versionsOf(lock *schema.PyLock) map[string][]string {
+	all := map[string][]string{}
+	if lock == nil {
+		return all
+	}
+	for i := range lock.Packages {
+		p := &lock.Packages[i]
+		all[p.Name] = append(all[p.Name], p.Version)
+	}
+	return all
+}
+
+func union(a, b map[string][]string) []string {
+	var names []string
+	for name := range a {
+		names = append(names, name)
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// askedBy says who asks for a package: a line of the user before another
+// package. Where the package had versions, it is who does not take one of them.
+func askedBy(res *resolve.Resolution, name string, was []string) string {
+	for _, s := range res.Solutions {
+		p := s.Find(name)
+		if p == nil {
+			continue
+		}
+		for _, f := range p.From {
+			if r, err := pep508.Parse(f.Text); was == nil || err == nil && excludes(r.Specifiers, was) {
+				return schema.Pos{File: f.File, Line: f.Line}.String() + " asks for " + f.Text
+			}
+		}
+		for _, by := range s.Packages {
+			for _, e := range by.Requires {
+				if e.Name != name {
+					continue
+				}
+				if r, err := pep508.Parse(e.Requirement); was == nil || err == nil && excludes(r.Specifiers, was) {
+					return by.Name + " " + by.Version.String() + " asks for " + e.Requirement
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// excludes reports whether none of the versions fits.
+func excludes(s pep440.Specifiers, versions []string) bool {
+	return !slices.ContainsFunc(versions, func(v string) bool { return s.ContainsText(v, pep440.Allow) })
+}
+
+// tellMoves is the answer of lock: a line a package that moved.
+func tellMoves(out *printer, o lockOptions, list []move, lock *schema.PyLock) error {
+	if o.format.value == "json" {
+		return out.json(map[string]any{
+			"format": 1, "lock": lockFile, "packages": len(lock.Packages), "targets": lock.Tool.Targets, "moves": list,
+		})
+	}
+	for _, m := range list {
+		switch {
+		case len(m.Was) == 0:
+			out.print("+ %s %s: %s\n", m.Name, versionList(m.Is), m.Reason)
+		case len(m.Is) == 0:
+			out.print("- %s %s: %s\n", m.Name, versionList(m.Was), m.Reason)
+		default:
+			out.print("  %s %s -> %s: %s\n", m.Name, versionList(m.Was), versionList(m.Is), m.Reason)
+		}
+	}
+	moved := "nothing moved"
+	if len(list) > 0 {
+		moved = count(len(list), "package") + " moved"
+	}
+	out.remark("%s: %s for %s; %s", lockFile, count(len(lock.Packages), "package"), count(len(lock.Tool.Targets), "target"), moved)
+	return nil
+}
+
+// versionList joins the versions that several targets have.
+func versionList(versions []string) string {
+	s := versions[0]
+	for _, v := range versions[1:] {
+		s += " and " + v
+	}
+	return s
+}
+
+// A watched provider shows how much was asked of it.
+type watched struct {
+	resolve.Provider
+	bar                *progress
+	projects, releases atomic.Int64
+}
+
+func (w *watched) Project(ctx context.Context, name string) (*resolve.Project, error) {
+	p, err := w.Provider.Project(ctx, name)
+	w.bar.note("%s, %s read", count(int(w.projects.Add(1)), "project"), count(int(w.releases.Load()), "release"))
+	return p, err
+}
+
+func (w *watched) Metadata(ctx context.Context, name string, r *resolve.Release, f *resolve.File) (*resolve.Metadata, error) {
+	m, err := w.Provider.Metadata(ctx, name, r, f)
+	w.bar.note("%s, %s read", count(int(w.projects.Load()), "project"), count(int(w.releases.Add(1)), "release"))
+	return m, err
+}
