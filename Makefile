@@ -17,16 +17,12 @@ build: ## bin/appbundle, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/appbundle ./cmd/appbundle
 
 .PHONY: run
-run: build ## build, check, prepare and run the example under the supervisor
+run: build ## build, check, lock, install and run the example under the supervisor
 	@tools/setup run
 	bin/appbundle check $(EXAMPLE)
-	@$(MAKE) --no-print-directory $(EXAMPLE)/.venv/ready
+	bin/appbundle lock $(EXAMPLE)
+	bin/appbundle install $(EXAMPLE)
 	@exec bin/appbundle run $(EXAMPLE)
-
-$(EXAMPLE)/.venv/ready: $(EXAMPLE)/dependencies.txt
-	$(PYTHON) -m venv --clear $(EXAMPLE)/.venv
-	$(EXAMPLE)/.venv/bin/pip install --quiet -r $(EXAMPLE)/dependencies.txt
-	@touch $@
 
 .PHONY: check
 check: ## gofmt, vet, staticcheck, the package table

@@ -217,8 +217,10 @@ func copyTree(t *testing.T, from, to string) {
 		}
 		target := filepath.Join(to, rel)
 		switch {
-		case e.Name() == ".venv" || e.Name() == "__pycache__":
+		case e.Name() == ".venv" || e.Name() == "__pycache__" || e.Name() == ".appbundle":
 			return fs.SkipDir
+		case e.Name() == "pylock.toml": // make run wrote it
+			return nil
 		case e.IsDir():
 			return os.MkdirAll(target, 0o777)
 		}

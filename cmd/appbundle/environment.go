@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"appbundle/bundle"
+	"appbundle/install"
 	"appbundle/runner"
+	"appbundle/schema"
 )
 
 // hasDist ends with status 1 where the distribution argv[1] is not installed,
@@ -50,6 +55,42 @@ func (s *supervised) findServer(p *processes, r *runner.Runner) error {
 	}
 	return nil
 }
+
+// currentEnv refuses to run in an environment of ours that is not what the lock
+// says: it would be the app of yesterday. Where there is no lock, or no such
+// environment, nothing is compared.
+func currentEnv(ctx context.Context, app *bundle.App) error {
+	if len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir {
+		return nil
+	}
+	lock, _, err := readLock(app)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	python, err := os.Readlink(filepath.Join(app.Dir, app.Envs[0].Python))
+	if err != nil || !filepath.IsAbs(python) {
+		return &staleEnvError{app.Dir} // install did not make it
+	}
+	current, err := install.Current(ctx, install.Request{Lock: lock, Dir: app.Dir, Compile: true, Requested: requested(lock), Python: python})
+	if errors.Is(err, schema.ErrNotCovered) {
+		return &coverError{err}
+	}
+	if err == nil && !current {
+		err = &staleEnvError{app.Dir}
+	}
+	return err
+}
+
+// A staleEnvError says that an environment is not what the lock says.
+type staleEnvError struct{ dir string }
+
+func (e *staleEnvError) Error() string {
+	return quoteShell(relative(filepath.Join(e.dir, install.EnvDir))) + " is not what " + lockFile + " says"
+}
+func (e *staleEnvError) Hint() string { return "appbundle install " + quoteShell(relative(e.dir)) }
 
 // typed makes the commands of an error ones to type in the working directory.
 func (s *supervised) typed(err error) error {

@@ -90,6 +90,9 @@ func (s *supervised) processes() (*processes, error) {
 		p.watchers, p.sockets = app.Config.Watchers, app.Config.Sockets
 		return p, nil
 	}
+	if err := currentEnv(context.Background(), app); err != nil {
+		return nil, err
+	}
 	p.watchers, p.sockets, err = bundle.Watchers(app, nil)
 	return p, s.typed(err)
 }
