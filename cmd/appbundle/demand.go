@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -132,6 +133,27 @@ func readLock(app *bundle.App) (*schema.PyLock, []byte, error) {
 	}
 	lock, problems := schema.ParsePyLock(lockFile, data)
 	return lock, data, problems.Err()
+}
+
+// unchanged reports whether every file that a lock was made from is what it was.
+func unchanged(dir string, lock *schema.PyLock) bool {
+	if lock.Tool == nil || lock.Tool.Inputs["dependencies.txt"] == "" {
+		return false
+	}
+	for file, sum := range lock.Tool.Inputs {
+		if !filepath.IsLocal(file) {
+			return false
+		}
+		file = filepath.Join(dir, file)
+		if fi, err := os.Lstat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > schema.MaxFile {
+			return false
+		}
+		data, err := os.ReadFile(file)
+		if now := sha256.Sum256(data); err != nil || hex.EncodeToString(now[:]) != sum {
+			return false
+		}
+	}
+	return true
 }
 
 // stale says why a lock is no answer to what an app asks for now, "" where it

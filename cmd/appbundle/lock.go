@@ -127,7 +127,14 @@ func (o *lockOptions) options() []string {
 }
 
 func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOptions) error {
-	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
+	if o.check {
+		// When no input has changed, none was added either: an include is a line
+		// of one of them. Then nothing else has to be read.
+		if lock, err := lockOf(dir); err == nil && unchanged(dir, lock) {
+			return tellCheck(out, lock, "", o.format.value)
+		}
+	}
+	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Survey(dir, nil) })
 	if err != nil {
 		return err
 	}
@@ -270,12 +277,17 @@ func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Reque
 	return res, nil
 }
 
-// checkLock answers --check.
+// checkLock answers --check where an input is not what it was.
 func checkLock(out *printer, app *bundle.App, lock *schema.PyLock, format string) error {
 	reason := "there is none"
 	if lock != nil {
 		reason = stale(app, lock)
 	}
+	return tellCheck(out, lock, reason, format)
+}
+
+// tellCheck says why a lock is stale, or that it is not.
+func tellCheck(out *printer, lock *schema.PyLock, reason, format string) error {
 	if format == "json" {
 		if err := out.json(map[string]any{"format": 1, "current": reason == "", "reason": reason}); err != nil {
 			return err
