@@ -35,7 +35,11 @@ dependencies.txt is not.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
-				return runInstall(ctx, g, out, dirArg(args), o)
+				res, err := runInstall(ctx, g, out, dirArg(args), o)
+				if err != nil {
+					return err
+				}
+				return tellInstalled(out, res, o.format.value)
 			})
 		},
 	}
@@ -48,38 +52,40 @@ dependencies.txt is not.`,
 	return cmd
 }
 
-func runInstall(ctx context.Context, g *globals, out *printer, dir string, o installOptions) error {
+// runInstall makes the environment of the app in dir, and prints what people
+// have to know.
+func runInstall(ctx context.Context, g *globals, out *printer, dir string, o installOptions) (*install.Result, error) {
 	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Survey(dir, nil) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	lock, _, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &lockError{"there is none"}
+		return nil, &lockError{"there is none"}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if reason := stale(app, lock); lock.Tool != nil && reason != "" {
-		return &lockError{reason}
+		return nil, &lockError{reason}
 	}
 	cache, err := g.cacheDirectory()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	python, err := interpreter(app, o.python)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	conf, err := readPipConf(g.env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	remote := install.Remote{Cache: cache, CAFile: conf.cert, Netrc: g.netrc(), UserAgent: "appbundle/" + version,
 		Warn: func(msg string) { out.warn("appbundle: %s", msg) }}
 	get, end, err := remote.Open()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer end()
 	bar := out.progress("install")
@@ -92,12 +98,18 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	})
 	bar.end()
 	if errors.Is(err, schema.ErrNotCovered) {
-		return &coverError{err}
+		return nil, &coverError{err}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return tellInstalled(out, res, o.format.value)
+	for _, w := range res.Warnings {
+		out.warn("appbundle: %s", w)
+	}
+	for _, file := range res.Startup {
+		out.warn("appbundle: %s runs code whenever the interpreter starts", filepath.Join(relative(res.Env), file))
+	}
+	return res, nil
 }
 
 // requested tells the packages that somebody asked for from those that these
@@ -117,12 +129,6 @@ func requested(lock *schema.PyLock) func(string) bool {
 
 func tellInstalled(out *printer, res *install.Result, format string) error {
 	env := relative(res.Env)
-	for _, w := range res.Warnings {
-		out.warn("appbundle: %s", w)
-	}
-	for _, file := range res.Startup {
-		out.warn("appbundle: %s runs code whenever the interpreter starts", filepath.Join(env, file))
-	}
 	if format == "json" {
 		packages := []map[string]string{}
 		for _, p := range res.Packages {

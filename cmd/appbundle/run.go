@@ -18,6 +18,7 @@ type runOptions struct {
 	name     string
 	noPrefix bool
 	once     bool
+	install  bool
 }
 
 func newRunCmd(g *globals, out *printer) *cobra.Command {
@@ -30,8 +31,8 @@ until it gets TERM or INT; a second one kills at once. HUP reads the
 configuration again and restarts only what changed.
 
 An archive is verified and unpacked into the state directory first, once. Run
-never touches the network: where the environment is missing it names the
-commands that make it.`,
+never touches the network: where the environment is missing, or is not what the
+lock says, it names the commands that make it. With --install it makes it.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(cmd); err != nil {
@@ -50,8 +51,10 @@ commands that make it.`,
 	flags.StringVar(&o.name, "name", "", "run under another `NAME`, beside a first copy")
 	flags.BoolVar(&o.noPrefix, "no-prefix", false, "pass output on without \"WATCHER.WID | \"")
 	flags.BoolVar(&o.once, "once", false, "start each process once, and end when all have ended")
+	flags.BoolVar(&o.install, "install", false, "make the environment of the lock first, as appbundle install does")
 	flags.StringVar(&g.runDir, "run-dir", "", "keep sockets and the lock in `DIR`")
 	flags.StringVar(&g.stateDir, "state-dir", "", "keep what survives a restart in `DIR`")
+	flags.StringVar(&g.cacheDir, "cache-dir", "", "keep what --install fetched in `DIR`")
 	return cmd
 }
 

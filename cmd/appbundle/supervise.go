@@ -47,6 +47,15 @@ func supervise(g *globals, out *printer, o runOptions, path string) error {
 	if s.dir, s.archive, err = g.appDirectory(path, o.name); err != nil {
 		return err
 	}
+	if o.install {
+		err := interruptible(context.Background(), func(ctx context.Context) error {
+			_, err := runInstall(ctx, g, out, s.dir, installOptions{})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	p, err := s.processes()
 	if err != nil {
 		return err
