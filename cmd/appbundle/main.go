@@ -8,8 +8,8 @@
 //
 // # Limits
 //
-// Lock and install alone open network connections. The command asks no questions
-// and keeps no settings of its own.
+// Only lock, install and run --install open network connections. The command
+// asks no questions and keeps no settings of its own.
 package main
 
 import (
