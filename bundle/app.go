@@ -45,6 +45,11 @@ type App struct {
 	Entries    []Entry  // in canonical order
 	LeftOut    []string // what is in the directory and not in the application
 	Envs       []Env    // environments to run in, best first; none in an archive
+	// Environment is what .appbundle/env says of itself, nil where there is none.
+	Environment *schema.Environment
+	// Lock is pylock.toml, nil where there is none that can be read. Survey does
+	// not read it.
+	Lock *schema.PyLock
 
 	problems map[string]schema.Problems // of the files of the standard
 	includes []include
@@ -57,7 +62,7 @@ type App struct {
 // that it could not be read, or wraps [ErrChanged] when somebody wrote to it
 // meanwhile; what is wrong with the application is for [Check] to say.
 func Load(dir string) (*App, error) {
-	a, err := list(dir)
+	a, err := list(dir, true)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +77,14 @@ func Load(dir string) (*App, error) {
 	return a, nil
 }
 
-// list walks the directory and reads nothing of its files.
-func list(dir string) (*App, error) {
+// list walks the directory, its environment as well when env is set, and reads
+// nothing of its files.
+func list(dir string, env bool) (*App, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	w, err := walk(abs)
+	w, err := walk(abs, env)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +112,10 @@ func isStandardFile(e *Entry) bool {
 	switch e.Path {
 	case dependenciesFile, externalFile, appFile:
 		return e.Size <= schema.MaxFile
+	case lockFile:
+		return e.Size <= schema.MaxPyLock
+	case envFile:
+		return e.Size <= schema.MaxEnvironment
 	}
 	return e.Size <= schema.MaxFile && slices.Contains(entrypoints, e.Path)
 }
@@ -239,6 +249,7 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 		a.leaveOutArchives()
 	}
 	a.Entrypoint = a.findEntrypoint(files)
+	a.readLock(files)
 	if data, ok := files[externalFile]; ok {
 		a.External, a.problems[externalFile] = schema.ParseExternal(externalFile, data)
 	}

@@ -28,6 +28,9 @@ type BuildOptions struct {
 	// Run runs the command of [build] in dir and waits for it. It is asked only
 	// when app.ini has one; the package itself starts no process.
 	Run func(ctx context.Context, argv []string, dir string) error
+	// NoEnv leaves the environment out: it is made again where the archive is
+	// unpacked.
+	NoEnv bool
 	// Progress is that of ArchiveOptions.
 	Progress func(done, total int64)
 
@@ -38,7 +41,7 @@ type BuildOptions struct {
 type Result struct {
 	Path     string // of the archive
 	Digest   string
-	Target   string // "any" or "linux_x86_64"
+	Target   string // "any", "linux_x86_64" or "cp311-linux_x86_64"
 	Size     int64  // of the archive
 	Files    int
 	Bytes    int64     // of all files
@@ -124,7 +127,7 @@ func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
 func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*App, []Finding, error) {
 	if argv := app.Config.Build.Command; len(argv) > 0 {
 		// What app.ini says is not acted on before it was found good.
-		if all := Check(app.without(out)); HasErrors(all) {
+		if all := Check(app.without(out, opts.NoEnv)); HasErrors(all) {
 			return nil, nil, &CheckError{all}
 		}
 		if opts.Run == nil {
@@ -138,7 +141,7 @@ func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*Ap
 			return nil, nil, err
 		}
 	}
-	app = app.without(out)
+	app = app.without(out, opts.NoEnv)
 	app.built = true
 	all := Check(app)
 	if HasErrors(all) {
@@ -148,11 +151,15 @@ func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*Ap
 }
 
 // without gives a copy of a in which a file at the place of the output is left
-// out.
-func (a *App) without(out *output) *App {
+// out, and its environment where noEnv is set.
+func (a *App) without(out *output, noEnv bool) *App {
 	b := *a
 	b.LeftOut = slices.Clone(a.LeftOut)
-	rel, err := filepath.Rel(a.Dir, out.place(a))
+	if noEnv {
+		b.Environment = nil
+		b.leaveOut(func(e *Entry) bool { return e.Path == envDir || inEnv(e.Path) })
+	}
+	rel, err := filepath.Rel(a.Dir, out.place(&b))
 	if err == nil {
 		b.leaveOut(func(e *Entry) bool { return e.Path == filepath.ToSlash(rel) })
 	}

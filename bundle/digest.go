@@ -48,9 +48,12 @@ func (a *App) manifestEntries() []schema.ManifestEntry {
 	return entries
 }
 
-// Target says where the application can run: "any", or "linux_x86_64" and its
-// kind when it has native code.
+// Target says where the application can run: "cp311-linux_x86_64" and its kind
+// with an environment, "linux_x86_64" with native code, else "any".
 func (a *App) Target() string {
+	if a.Environment != nil {
+		return a.Environment.Target()
+	}
 	if e := a.resolve(a.Entrypoint.Path); a.Entrypoint.Path != "" && e != nil && e.Machine != "" {
 		return "linux_" + e.Machine
 	}
@@ -67,7 +70,7 @@ func (a *App) ArchiveName() string {
 	return a.Name + "-" + a.Version + "-" + a.Target() + archiveSuffix
 }
 
-var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|linux_[a-z0-9_]+)\.tar\.zst$`)
+var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|(cp3[0-9]+t?-)?[a-z]+[a-z0-9]*_[a-z0-9_]+)\.tar\.zst$`)
 
 // isOwnArchive reports whether p has the name of an archive of the
 // application, of any version. One that was built into the directory does not

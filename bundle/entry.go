@@ -11,6 +11,7 @@ const (
 	toolDir      = ".appbundle"
 	manifestPath = toolDir + "/manifest.json"
 	envDir       = toolDir + "/env"
+	envFile      = envDir + "/installed.json"
 	lockFile     = "pylock.toml" // at the top of the directory (PEP 751)
 )
 

@@ -66,6 +66,10 @@ var rules = []Rule{
 	{"AB017", Error, "every watcher's command is in the bundle or in external-dependencies.txt", "put the command in the directory, or name what brings it", "the worker's command was on the developer's PATH only", checkWatcherCommand},
 	{"AB018", Error, "what [build] outputs names is in a built tree", "run appbundle build, or correct the glob", "the archive had been made before the front end was built", checkOutputs},
 	{"AB019", Error, "the first line of a script names an interpreter that the kernel finds", "correct the line, and save the file with line feeds", "a script saved on Windows: no such file or directory, although everybody saw the file", checkShebangs},
+	{"AB020", Error, "pylock.toml can be read, and answers the files that it was made from", "run appbundle lock", "the line that was added on Friday was in dependencies.txt, and the environment of Thursday was deployed", checkLock},
+	{"AB021", Warning, "no locked version was withdrawn by its authors", "run appbundle lock --upgrade-package NAME", "the version had been withdrawn for losing data, and was installed on ten more hosts", checkYanked},
+	{"AB022", Error, "every locked package has a wheel for every target", "lock another version, or lock for fewer targets with --platform", "it was locked on a laptop, and the host had no compiler", checkWheels},
+	{"AB023", Error, "the environment is what pylock.toml says", "run appbundle install", "the archive had been built before anybody ran install, and brought the old library", checkEnvironment},
 }
 
 // Rules lists the rules of the standard in report order.

@@ -1,6 +1,12 @@
 package bundle
 
 import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
 	"appbundle/schema"
 )
 
@@ -14,7 +20,7 @@ import (
 // [schema.Problems] of app.ini, of a dependencies.txt that cannot be read, or
 // of an entrypoint that leads out of the directory.
 func Survey(dir string, cfg *schema.Config) (*App, error) {
-	a, err := list(dir)
+	a, err := list(dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +49,9 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 		return nil, err
 	}
 	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
+	if err := a.surveyEnvironment(); err != nil {
+		return nil, err
+	}
 	return a, a.surveyProblems().Err()
 }
 
@@ -59,4 +68,24 @@ func (a *App) surveyProblems() schema.Problems {
 		}
 	}
 	return ps
+}
+
+// surveyEnvironment reads what the environment says of itself, whose files are
+// not listed.
+func (a *App) surveyEnvironment() error {
+	f, err := os.Open(filepath.Join(a.Dir, filepath.FromSlash(envFile)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() // opened for reading: nothing can be lost
+	data, err := io.ReadAll(io.LimitReader(f, schema.MaxEnvironment+1))
+	if err != nil {
+		return err
+	}
+	// One that nobody understands is none of ours, and install replaces it.
+	a.Environment, a.problems[envFile] = schema.ParseEnvironment(envFile, data)
+	return nil
 }

@@ -235,6 +235,13 @@ type UnpackOptions struct {
 	// is nothing to compare it with. One that has a manifest is compared.
 	NoManifest bool
 	Limits     Limits
+	// Accept is shown the manifest before anything is unpacked; its error ends
+	// the unpacking. Nil accepts every archive.
+	Accept func(m *schema.Manifest) error
+	// Finish may add to the directory what belongs to the host. It is called with
+	// the directory under its temporary name, when all of the archive was found
+	// good. Nil adds nothing.
+	Finish func(ctx context.Context, dir string) error
 
 	fs atomicfile.FS // for tests
 }
@@ -254,6 +261,9 @@ func Unpack(ctx context.Context, archive, dir string, opts UnpackOptions) error 
 		return err
 	}
 	err = unpackInto(ctx, archive, f, staging, opts)
+	if err == nil && opts.Finish != nil {
+		err = opts.Finish(ctx, staging.Path())
+	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -285,6 +295,11 @@ func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomic
 	}
 	if err != nil {
 		return err
+	}
+	if opts.Accept != nil {
+		if err := opts.Accept(m.manifest); err != nil {
+			return err
+		}
 	}
 	if err := writeManifest(staging.Root(), m.data); err != nil {
 		return err

@@ -19,15 +19,17 @@ var ErrChanged = errors.New("changed while it was read")
 // A walker lists an application directory.
 type walker struct {
 	root    string
+	env     bool // list the environment too
 	ignore  *Ignore
 	entries []Entry
 	left    []string // left out
 }
 
 // walk lists everything under dir in canonical order: bytewise by slash path,
-// every directory before what is in it. It follows no link.
-func walk(dir string) (*walker, error) {
-	w := &walker{root: dir, ignore: &Ignore{}}
+// every directory before what is in it. It follows no link. The environment,
+// thousands of files of libraries, is listed when env is set.
+func walk(dir string, env bool) (*walker, error) {
+	w := &walker{root: dir, env: env, ignore: &Ignore{}}
 	data, err := os.ReadFile(filepath.Join(dir, ignoreFile))
 	switch {
 	case err == nil:
@@ -54,7 +56,7 @@ func (w *walker) dir(rel string) error {
 		if rel == "" {
 			p = de.Name()
 		}
-		if isLeftOut(p) || w.ignore.Match(p, de.IsDir()) {
+		if isLeftOut(p) || w.ignore.Match(p, de.IsDir()) || p == envConfig && w.namesHost(p) {
 			w.left = append(w.left, p)
 			continue
 		}
@@ -74,6 +76,9 @@ func (w *walker) entry(p string, info fs.FileInfo) error {
 	switch e.Type {
 	case Dir:
 		w.entries = append(w.entries, e)
+		if p == envDir && !w.env {
+			return nil
+		}
 		return w.dir(p)
 	case File:
 		e.Size, e.X = info.Size(), info.Mode()&0o100 != 0
@@ -113,4 +118,22 @@ func withoutEmptyToolDir(entries []Entry) []Entry {
 		return entries
 	}
 	return slices.Delete(entries, i, i+1)
+}
+
+// envConfig marks the environment as one.
+const envConfig = envDir + "/pyvenv.cfg"
+
+// namesHost reports whether a pyvenv.cfg says where the interpreter of this host
+// is, as Python 3.14 and later demand.
+func (w *walker) namesHost(p string) bool {
+	text, err := os.ReadFile(filepath.Join(w.root, filepath.FromSlash(p)))
+	if err != nil {
+		return false // who reads all files will say so
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, _, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "home" {
+			return true
+		}
+	}
+	return false
 }

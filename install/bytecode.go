@@ -150,7 +150,7 @@ func (c *child) compile(source, name string) ([]byte, error) {
 
 // bytecode gives the byte code of a tree, from the cache or compiled into it.
 func (c *cache) bytecode(ctx context.Context, digest string, t *tree, pool *compilers) (b *bytecode, made bool, err error) {
-	magic := pool.python.CacheTag + "-" + pool.python.Magic
+	magic := pool.python.bytecode()
 	at := filepath.Join(c.dir, bytecodeDir, magic, digest)
 	found := func() error {
 		var err error

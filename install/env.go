@@ -14,13 +14,15 @@ import (
 	"sync/atomic"
 
 	"appbundle/internal/atomicfile"
+	"appbundle/schema"
+	"appbundle/schema/pep425"
 )
+
+// configName is the file that makes a directory an environment.
+const configName = "pyvenv.cfg"
 
 // stampName is the file that says what is in an environment.
 const stampName = "installed.json"
-
-// stampFormat is its format number.
-const stampFormat = 1
 
 // linkers is how many goroutines link files: the kernel does the work.
 const linkers = 4
@@ -208,7 +210,7 @@ func (b *builder) own() error {
 		name string
 		text []byte
 	}{
-		{"pyvenv.cfg", b.config()},
+		{configName, b.python.config()},
 		{"bin/activate", []byte(activate)},
 		{stampName, b.stamp()},
 	} {
@@ -216,11 +218,7 @@ func (b *builder) own() error {
 			return err
 		}
 	}
-	for _, l := range [][2]string{
-		{b.python.Executable, "bin/python"},
-		{"python", "bin/python3"},
-		{"python", "bin/python" + b.python.Env.PythonVersion},
-	} {
+	for _, l := range b.python.links() {
 		if err := b.fill.Symlink(l[0], l[1]); err != nil {
 			return err
 		}
@@ -228,17 +226,27 @@ func (b *builder) own() error {
 	return nil
 }
 
+// links are the names of the interpreter in an environment, each behind what it
+// points to. The one that leads out comes last: with it there is an environment.
+func (i *Interpreter) links() [][2]string {
+	return [][2]string{
+		{"python", "bin/python3"},
+		{"python", "bin/python" + i.Env.PythonVersion},
+		{i.Executable, "bin/python"},
+	}
+}
+
 // homeSince is the minor version of Python 3 that takes an environment for one
 // only where pyvenv.cfg says where the interpreter is. Older ones follow the
 // link, and a home would be the host's.
 const homeSince = 14
 
-func (b *builder) config() []byte {
+func (i *Interpreter) config() []byte {
 	var text bytes.Buffer
-	if py, _, err := b.python.version(); err == nil && py.Minor >= homeSince {
-		fmt.Fprintf(&text, "home = %s\n", filepath.Dir(b.python.Executable))
+	if py, _, err := i.version(); err == nil && py.Minor >= homeSince {
+		fmt.Fprintf(&text, "home = %s\n", filepath.Dir(i.Executable))
 	}
-	fmt.Fprintf(&text, "implementation = CPython\nversion_info = %s\ninclude-system-site-packages = false\nrelocatable = true\n", b.python.Env.PythonVersion)
+	fmt.Fprintf(&text, "implementation = CPython\nversion_info = %s\ninclude-system-site-packages = false\nrelocatable = true\n", i.Env.PythonVersion)
 	return text.Bytes()
 }
 
@@ -270,33 +278,28 @@ fi
 hash -r 2>/dev/null
 `
 
-// A stamp is installed.json: what decides whether an environment is current. It
-// names nothing of the host.
-type stamp struct {
-	Format   int         `json:"format"`
-	Python   string      `json:"python"` // cp311
-	Bytecode string      `json:"bytecode"`
-	Packages []stampWord `json:"packages"`
-}
-
-type stampWord struct {
-	Name      string `json:"name"`
-	Version   string `json:"version"`
-	SHA256    string `json:"sha256"`
-	Requested bool   `json:"requested"`
-}
-
+// stamp is installed.json: what decides whether an environment is current.
 func (p *plan) stamp() []byte {
 	py, _, _ := p.python.version() // makePlan has seen that there is one
-	s := stamp{Format: stampFormat, Python: py.ABI(), Packages: []stampWord{}}
+	e := schema.Environment{Format: schema.EnvironmentFormat, Python: py.ABI(), Platform: platformName(p.target.Platform)}
 	if p.req.Compile {
-		s.Bytecode = p.python.CacheTag + "-" + p.python.Magic
+		e.Bytecode = p.python.bytecode()
 	}
 	for _, w := range p.wheels {
-		s.Packages = append(s.Packages, stampWord{w.p.Name, w.p.Version, w.file.SHA256(), p.req.Requested == nil || p.req.Requested(w.p.Name)})
+		e.Packages = append(e.Packages, schema.InstalledPackage{Name: w.p.Name, Version: w.file.Wheel.Version.String(), File: w.file.Name,
+			SHA256: w.file.SHA256(), Requested: p.req.Requested == nil || p.req.Requested(w.p.Name)})
 	}
-	text, _ := json.MarshalIndent(s, "", "\t") // of strings, which cannot fail
-	return append(text, '\n')
+	text, _ := e.Encode() // of strings, which cannot fail
+	return text
+}
+
+// platformName names a platform as archives do. Which glibc a wheel needs is
+// said by its name.
+func platformName(p pep425.Platform) string {
+	if p.Kind == pep425.Manylinux {
+		return "linux_" + p.Arch
+	}
+	return p.String()
 }
 
 // isCurrent reports whether the environment is what the plan says: the stamp is

@@ -140,6 +140,9 @@ func Sync(ctx context.Context, req Request) (*Result, error) {
 		res.Current = true
 		return res, nil
 	}
+	if done, err := plan.relink(ctx, env); done || err != nil {
+		return res, err
+	}
 	c := &cache{dir: req.Cache, fs: req.fs}
 	release, err := c.share(ctx)
 	if err != nil {

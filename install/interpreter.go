@@ -280,3 +280,15 @@ func (i *Interpreter) version() (pep425.Python, pep440.Version, error) {
 	py.Threaded = i.Threaded
 	return py, full, nil
 }
+
+// Version gives "3.11", and "3.13t" for one that was built without the global
+// lock.
+func (i *Interpreter) Version() string {
+	if i.Threaded {
+		return i.Env.PythonVersion + "t"
+	}
+	return i.Env.PythonVersion
+}
+
+// bytecode names the byte code that the interpreter reads.
+func (i *Interpreter) bytecode() string { return i.CacheTag + "-" + i.Magic }

@@ -96,6 +96,10 @@ var buildKeys = []keySpec{
 		section: "build", name: "outputs", doc: "what the command makes: globs, one a line",
 		decode: func(t *target, k *INIKey) *fault { return decodeOutputs(&t.cfg.Build, k) },
 	},
+	{
+		section: "build", name: "targets", doc: "platforms to lock for, one a line: linux_x86_64, manylinux_2_34_x86_64, musllinux_1_2_aarch64",
+		decode: func(t *target, k *INIKey) *fault { return decodeTargets(&t.cfg.Build, k) },
+	},
 }
 
 var supervisorKeys = []keySpec{

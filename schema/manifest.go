@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -59,56 +58,28 @@ type ManifestEntry struct {
 }
 
 var (
-	sha256Text  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	digestText  = regexp.MustCompile(`^ab1:[0-9a-f]{64}$`)
-	targetText  = regexp.MustCompile(`^(any|(cp3[0-9]+-)?[a-z0-9]+(_[a-z0-9]+)*)$`)
-	formatField = regexp.MustCompile(`^\s*\{\s*"format"\s*:\s*([0-9]+)\s*[,}]`)
+	sha256Text = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	digestText = regexp.MustCompile(`^ab1:[0-9a-f]{64}$`)
+	targetText = regexp.MustCompile(`^(any|(cp3[0-9]+t?-)?[a-z0-9]+(_[a-z0-9]+)*)$`)
 )
 
 // ParseManifest reads a manifest and nothing else: unknown fields, fields that
 // occur twice, entries out of order and anything after the object are problems,
 // and a newer format is refused in one sentence. It does not compute the digest.
 func ParseManifest(file string, data []byte) (*Manifest, Problems) {
-	var problems Problems
-	at := Pos{File: file}
-	if len(data) > MaxManifest {
-		problems.Add(at, "", "the manifest has %d bytes, more than %d", len(data), MaxManifest)
-		return nil, problems
-	}
-	// The format decides what the rest means, so it is looked at first.
-	if m := formatField.FindSubmatch(data); m != nil && string(m[1]) != fmt.Sprint(ManifestFormat) {
-		problems.Add(at, "use a newer appbundle", "the manifest has the format %.20s, this appbundle reads %d", m[1], ManifestFormat)
-		return nil, problems
-	}
-	if off, err := checkJSON(data); err != nil {
-		problems.Add(posOf(file, data, off), "", "%v", err)
-		return nil, problems
-	}
 	var m Manifest
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
-		off, msg := dec.InputOffset(), strings.TrimPrefix(err.Error(), "json: ")
-		if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
-			off, msg = bad.Offset, bad.Field+": "+bad.Value+" does not fit"
-		}
-		problems.Add(posOf(file, data, off), "", "%s", msg)
+	problems := decodeJSON(file, "manifest", data, MaxManifest, ManifestFormat, &m)
+	if len(problems) > 0 {
 		return nil, problems
 	}
-	m.check(at, &problems)
+	m.check(Pos{File: file}, &problems)
 	return &m, problems
 }
 
-// posOf gives the place of a byte.
-func posOf(file string, data []byte, off int64) Pos {
-	before := data[:min(max(off, 0), int64(len(data)))]
-	return Pos{File: file, Line: bytes.Count(before, []byte("\n")) + 1, Col: len(before) - bytes.LastIndexByte(before, '\n')}
-}
+func (m *Manifest) formatNumber() int { return m.Format }
 
 func (m *Manifest) check(at Pos, ps *Problems) {
 	switch {
-	case m.Format != ManifestFormat:
-		ps.Add(at, "", "the manifest has the format %d, this appbundle reads %d", m.Format, ManifestFormat)
 	case !digestText.MatchString(m.Digest):
 		ps.Add(at, "", "digest %s is not ab1: and 64 hexadecimal digits", quote(m.Digest))
 	case m.Name == "" || m.Version == "":

@@ -159,6 +159,12 @@ func TestJSONSchemas(t *testing.T) {
 	if got, want := slices.Sorted(maps.Keys(read(entries.Items).Properties)), fieldNames(ManifestEntry{}); !slices.Equal(got, want) {
 		t.Errorf("entry: schema has %q, Go has %q", got, want)
 	}
+	if data, err = JSONSchemas.ReadFile("schemas/environment.json"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(read(data).Properties)), fieldNames(Environment{}); !slices.Equal(got, want) {
+		t.Errorf("environment: schema has %q, Go has %q", got, want)
+	}
 	if data, err = JSONSchemas.ReadFile("schemas/check.json"); err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,54 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
+
+var formatField = regexp.MustCompile(`^\s*\{\s*"format"\s*:\s*([0-9]+)\s*[,}]`)
+
+// decodeJSON reads the JSON object of a file of ours into v, which has to have the
+// field "format" first, and nothing else: unknown fields, fields that occur
+// twice and anything after the object are problems, and so is another format.
+// what names the file in a sentence.
+func decodeJSON(file, what string, data []byte, most, format int, v interface{ formatNumber() int }) (problems Problems) {
+	at := Pos{File: file}
+	if len(data) > most {
+		problems.Add(at, "", "the %s has %d bytes, more than %d", what, len(data), most)
+		return problems
+	}
+	// The format decides what the rest means, so it is looked at first.
+	if m := formatField.FindSubmatch(data); m != nil && string(m[1]) != strconv.Itoa(format) {
+		problems.Add(at, "use a newer appbundle", "the %s has the format %.20s, this appbundle reads %d", what, m[1], format)
+		return problems
+	}
+	if off, err := checkJSON(data); err != nil {
+		problems.Add(posOf(file, data, off), "", "%v", err)
+		return problems
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		off, msg := dec.InputOffset(), strings.TrimPrefix(err.Error(), "json: ")
+		if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
+			off, msg = bad.Offset, bad.Field+": "+bad.Value+" does not fit"
+		}
+		problems.Add(posOf(file, data, off), "", "%s", msg)
+		return problems
+	}
+	if f := v.formatNumber(); f != format {
+		problems.Add(at, "", "the %s has the format %d, this appbundle reads %d", what, f, format)
+	}
+	return problems
+}
+
+// posOf gives the place of a byte.
+func posOf(file string, data []byte, off int64) Pos {
+	before := data[:min(max(off, 0), int64(len(data)))]
+	return Pos{File: file, Line: bytes.Count(before, []byte("\n")) + 1, Col: len(before) - bytes.LastIndexByte(before, '\n')}
+}
 
 // checkJSON reports what encoding/json lets pass: names that occur twice or are
 // not in lower case, text that is not UTF-8, and anything

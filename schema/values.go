@@ -11,6 +11,7 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"appbundle/schema/pep425"
 	"appbundle/schema/pep508"
 )
 
@@ -254,4 +255,18 @@ func decodeOutputs(b *BuildSection, k *INIKey) *fault {
 func validGlob(s string) bool {
 	_, err := path.Match(s, "")
 	return err == nil
+}
+
+func decodeTargets(b *BuildSection, k *INIKey) *fault {
+	off := 0
+	for s := range strings.SplitSeq(k.Value, "\n") {
+		if s != "" {
+			if _, err := pep425.ParsePlatform(s); err != nil {
+				return &fault{err.Error(), "", off}
+			}
+			b.Targets = append(b.Targets, s)
+		}
+		off += len(s) + 1
+	}
+	return nil
 }

@@ -47,6 +47,7 @@ type BuildSection struct {
 	Command    []string // an argument vector, run without a shell; nil for none
 	Outputs    []string // globs, relative to the directory
 	OutputsPos []Pos    // of each output
+	Targets    []string // platforms to lock for, as pep425.ParsePlatform reads them; nil for the default
 }
 
 // A SupervisorSection is [supervisor] of app.ini, or [circus] of a circus.ini.

@@ -20,6 +20,9 @@ func newBuildCmd(out *printer) *cobra.Command {
 writes an archive of it: NAME-VERSION-TARGET.tar.zst. The same content gives
 the same bytes. It prints the digest of the content and the archive's path.
 
+An app with a lock is packed with the environment that appbundle install made
+of it, for one Python and platform; with --no-env the host makes it.
+
 Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
 		Args: takes(0, 1),
@@ -31,6 +34,7 @@ when the build fails or is interrupted.`,
 	}
 	cmd.Flags().StringVarP(&opts.Output, "output", "o", "",
 		"write to `PATH`: a file, or a directory when it exists as one or ends in a slash")
+	cmd.Flags().BoolVar(&opts.NoEnv, "no-env", false, "leave the environment out")
 	return cmd
 }
 
@@ -38,6 +42,11 @@ func runBuild(ctx context.Context, out *printer, dir string, opts bundle.BuildOp
 	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
 	if err != nil {
 		return err
+	}
+	if !opts.NoEnv {
+		if err := packable(ctx, app); err != nil {
+			return err
+		}
 	}
 	bar := out.progress("build")
 	opts.Tool = "appbundle " + version

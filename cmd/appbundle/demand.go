@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"errors"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 
 	"appbundle/bundle"
 	"appbundle/internal/fetch"
@@ -135,9 +135,18 @@ func readLock(app *bundle.App) (*schema.PyLock, []byte, error) {
 	return lock, data, problems.Err()
 }
 
-// unchanged reports whether every file that a lock was made from is what it was.
+// unchanged reports whether every file that a lock was made from is what it was,
+// and whether the lock is for the targets that app.ini asks for.
 func unchanged(dir string, lock *schema.PyLock) bool {
 	if lock.Tool == nil || lock.Tool.Inputs["dependencies.txt"] == "" {
+		return false
+	}
+	ini, err := os.ReadFile(filepath.Join(dir, "app.ini"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	cfg, problems := schema.ParseAppINI("app.ini", ini)
+	if len(problems) > 0 || bundle.StaleTargets(cfg, lock.Tool) != "" {
 		return false
 	}
 	for file, sum := range lock.Tool.Inputs {
@@ -154,31 +163,4 @@ func unchanged(dir string, lock *schema.PyLock) bool {
 		}
 	}
 	return true
-}
-
-// stale says why a lock is no answer to what an app asks for now, "" where it
-// is one.
-func stale(app *bundle.App, lock *schema.PyLock) string {
-	if lock.Tool == nil {
-		return "another tool made it, and it does not say from what"
-	}
-	now := inputs(app)
-	for _, d := range app.Dependencies {
-		switch was, ok := lock.Tool.Inputs[d.File]; {
-		case !ok:
-			return fmt.Sprintf("%s is new since it was made", d.File)
-		case was != now[d.File]:
-			return fmt.Sprintf("%s has changed since it was made", d.File)
-		}
-	}
-	var gone []string
-	for file := range lock.Tool.Inputs {
-		if _, ok := now[file]; !ok {
-			gone = append(gone, file)
-		}
-	}
-	if len(gone) > 0 {
-		return fmt.Sprintf("%s is gone since it was made", slices.Min(gone))
-	}
-	return ""
 }

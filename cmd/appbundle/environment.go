@@ -57,11 +57,14 @@ func (s *supervised) findServer(p *processes, r *runner.Runner) error {
 }
 
 // currentEnv refuses to run in an environment of ours that is not what the lock
-// says: it would be the app of yesterday. Where there is no lock, or no such
+// says: it would be the app of yesterday. Where there is no lock, or another
 // environment, nothing is compared.
 func currentEnv(ctx context.Context, app *bundle.App) error {
-	if len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir {
+	if app.Environment == nil && (len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir) {
 		return nil
+	}
+	if app.Environment != nil && (len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir) {
+		return &envError{app.Dir, "has no interpreter of this host; it is for " + app.Environment.Target()}
 	}
 	lock, _, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,27 +73,68 @@ func currentEnv(ctx context.Context, app *bundle.App) error {
 	if err != nil {
 		return err
 	}
+	stale := &envError{app.Dir, "is not what " + lockFile + " says"}
 	python, err := os.Readlink(filepath.Join(app.Dir, app.Envs[0].Python))
 	if err != nil || !filepath.IsAbs(python) {
-		return &staleEnvError{app.Dir} // install did not make it
+		return stale // install did not make it
 	}
 	current, err := install.Current(ctx, install.Request{Lock: lock, Dir: app.Dir, Compile: true, Requested: requested(lock), Python: python})
 	if errors.Is(err, schema.ErrNotCovered) {
-		return &coverError{err}
+		return &coverError{lock, err}
 	}
 	if err == nil && !current {
-		err = &staleEnvError{app.Dir}
+		err = stale
 	}
 	return err
 }
 
-// A staleEnvError says that an environment is not what the lock says.
-type staleEnvError struct{ dir string }
-
-func (e *staleEnvError) Error() string {
-	return quoteShell(relative(filepath.Join(e.dir, install.EnvDir))) + " is not what " + lockFile + " says"
+// presentEnv refuses to run a script that has a lock in no environment at all:
+// nobody knows what the Python of the host has installed.
+func presentEnv(app *bundle.App) error {
+	if len(app.Envs) > 0 {
+		return nil
+	}
+	lock, _, err := readLock(app)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(lock.Packages) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l, err := app.Launch(nil)
+	if err != nil || l == nil {
+		return err
+	}
+	return &envError{app.Dir, "is missing"}
 }
-func (e *staleEnvError) Hint() string { return "appbundle install " + quoteShell(relative(e.dir)) }
+
+// packable refuses to build an archive without the environment that its lock
+// asks for, or with one that is something else. What is wrong with the lock
+// itself is a finding.
+func packable(ctx context.Context, app *bundle.App) error {
+	if app.Lock == nil || len(app.Lock.Packages) == 0 || app.Stale(app.Lock) != "" {
+		return nil
+	}
+	if app.Entry(install.EnvDir) == nil {
+		return &unbuiltError{envError{app.Dir, "is missing"}}
+	}
+	return currentEnv(ctx, app)
+}
+
+// An envError says what is wrong with the environment of the app in dir.
+type envError struct{ dir, why string }
+
+func (e *envError) Error() string {
+	return quoteShell(relative(filepath.Join(e.dir, install.EnvDir))) + " " + e.why
+}
+func (e *envError) Hint() string { return "appbundle install " + quoteShell(relative(e.dir)) }
+
+// An unbuiltError is an envError where an archive without one would do.
+type unbuiltError struct{ envError }
+
+func (e *unbuiltError) Hint() string {
+	return e.envError.Hint() + ", or appbundle build --no-env to have it made on the host"
+}
 
 // typed makes the commands of an error ones to type in the working directory.
 func (s *supervised) typed(err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,14 +67,14 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	if err != nil {
 		return nil, err
 	}
-	if reason := stale(app, lock); lock.Tool != nil && reason != "" {
+	if reason := app.Stale(lock); reason != "" {
 		return nil, &lockError{reason}
 	}
 	cache, err := g.cacheDirectory()
 	if err != nil {
 		return nil, err
 	}
-	python, err := interpreter(app, o.python)
+	python, err := coveredPython(ctx, app, lock, o.python, cache)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	})
 	bar.end()
 	if errors.Is(err, schema.ErrNotCovered) {
-		return nil, &coverError{err}
+		return nil, &coverError{lock, err}
 	}
 	if err != nil {
 		return nil, err
@@ -147,8 +148,22 @@ func tellInstalled(out *printer, res *install.Result, format string) error {
 }
 
 // A coverError says that the lock was not made for this host.
-type coverError struct{ err error }
+type coverError struct {
+	lock *schema.PyLock
+	err  error
+}
 
 func (e *coverError) Error() string { return lockFile + ": " + e.err.Error() }
 func (e *coverError) Unwrap() error { return e.err }
-func (e *coverError) Hint() string  { return "appbundle lock --platform host" }
+
+// Hint keeps what the lock is for.
+func (e *coverError) Hint() string {
+	hint := "appbundle lock"
+	if e.lock.Tool != nil {
+		for _, t := range e.lock.Tool.Targets {
+			_, platform, _ := strings.Cut(t, "-")
+			hint += " --platform " + platform
+		}
+	}
+	return hint + " --platform host"
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	"appbundle/bundle"
 	"appbundle/install"
+	"appbundle/schema"
+	"appbundle/schema/pep425"
 )
 
 // interpreter gives the absolute path of the Python of an app: the flag's, that
@@ -52,4 +55,45 @@ func pythonVersion(ctx context.Context, app *bundle.App, flag, cache string) (st
 		return "", err
 	}
 	return i.Env.PythonVersion, nil
+}
+
+// coveredPython gives the interpreter to install for: the one of the app, or
+// where nobody named one, and the lock is for another Python, that.
+func coveredPython(ctx context.Context, app *bundle.App, lock *schema.PyLock, flag, cache string) (string, error) {
+	first, err := interpreter(app, flag)
+	if flag != "" || app.Config.App.Python != "" || lock.Tool == nil {
+		return first, err
+	}
+	paths := []string{first}
+	if err != nil {
+		paths = nil
+	}
+	for _, t := range lock.Tool.Targets {
+		abi, _, _ := strings.Cut(t, "-")
+		if py, err := pep425.ParsePython(abi); err == nil {
+			if found, err := exec.LookPath("python" + py.Version()); err == nil {
+				paths = append(paths, found)
+			}
+		}
+	}
+	for _, path := range paths {
+		if path, err := filepath.Abs(path); err == nil && covers(ctx, lock, path, cache) {
+			return path, nil
+		}
+	}
+	return first, err // install says why not
+}
+
+// covers reports whether a lock is for the host and an interpreter.
+func covers(ctx context.Context, lock *schema.PyLock, python, cache string) bool {
+	i, err := install.Ask(ctx, python, cache)
+	if err != nil {
+		return false
+	}
+	t, err := i.Target()
+	if err != nil {
+		return false
+	}
+	_, err = lock.Select(t.Env, t.Python)
+	return !errors.Is(err, schema.ErrNotCovered)
 }

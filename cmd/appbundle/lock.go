@@ -37,9 +37,6 @@ type lockOptions struct {
 	excludeNewer time.Time // as newer says
 }
 
-// defaultPlatforms are what is locked for where nobody names a platform.
-var defaultPlatforms = []string{"manylinux_2_28_x86_64", "manylinux_2_28_aarch64"}
-
 func newLockCmd(g *globals, out *printer) *cobra.Command {
 	o := lockOptions{
 		resolution: &choice{value: "highest", allowed: []string{"highest", "lowest", "lowest-direct"}},
@@ -112,8 +109,14 @@ func (o *lockOptions) parse(cmd *cobra.Command) (err error) {
 }
 
 // options are the flags that changed the answer, for the lock.
-func (o *lockOptions) options() []string {
+func (o *lockOptions) options(targets []resolve.Target) []string {
 	var list []string
+	if o.python != "" {
+		list = append(list, "--python="+targets[0].Env.PythonVersion)
+	}
+	for _, p := range o.platforms {
+		list = append(list, "--platform="+p)
+	}
 	if o.resolution.value != "highest" {
 		list = append(list, "--resolution="+o.resolution.value)
 	}
@@ -177,7 +180,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if err != nil {
 		return err
 	}
-	lock.File, lock.Tool.Inputs, lock.Tool.Options = lockFile, inputs(app), o.options()
+	lock.File, lock.Tool.Inputs, lock.Tool.Options = lockFile, inputs(app), o.options(req.Targets)
 	data, err := lock.Encode()
 	if err != nil {
 		return err
@@ -216,8 +219,11 @@ func (o *lockOptions) targets(ctx context.Context, app *bundle.App, cache string
 		return nil, err
 	}
 	platforms := o.platforms
-	if len(platforms) == 0 {
-		platforms = defaultPlatforms
+	if platforms == nil {
+		platforms = app.Config.Build.Targets
+	}
+	if platforms == nil {
+		platforms = bundle.DefaultPlatforms()
 	}
 	var list []resolve.Target
 	for _, platform := range platforms {
@@ -281,7 +287,9 @@ func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Reque
 func checkLock(out *printer, app *bundle.App, lock *schema.PyLock, format string) error {
 	reason := "there is none"
 	if lock != nil {
-		reason = stale(app, lock)
+		if reason = app.Stale(lock); lock.Tool == nil {
+			reason = "another tool made it, and it does not say from what"
+		}
 	}
 	return tellCheck(out, lock, reason, format)
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -24,10 +25,9 @@ func TestMain(m *testing.M) {
 
 // Each script shows a command as a user sees it.
 func TestScripts(t *testing.T) {
-	example, err := filepath.Abs("../../examples/wsgi-app")
-	if err != nil {
-		t.Fatal(err)
-	}
+	example := filepath.Join(t.TempDir(), "wsgi-app")
+	copyTree(t, "../../examples/wsgi-app", example)
+	python := strings.TrimSpace(output(t, ".", "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -36,6 +36,9 @@ func TestScripts(t *testing.T) {
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "conforms": conforms, "index": index, "wheel": wheel},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLE", example)
+			env.Setenv("PY", python)
+			env.Setenv("NODOT", strings.ReplaceAll(python, ".", ""))
+			env.Setenv("TAG", "cp"+strings.ReplaceAll(python, ".", ""))
 			env.Vars = append(env.Vars, raceEnv)
 			return nil
 		},

@@ -46,7 +46,7 @@ func (g *globals) appDirectory(path, wanted string) (dir, name string, err error
 	dir = filepath.Join(releases, strings.ReplaceAll(app.Digest(), ":", "-"))
 	switch fi, err := os.Lstat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := bundle.Unpack(context.Background(), path, dir, bundle.UnpackOptions{}); err != nil {
+		if err := bundle.Unpack(context.Background(), path, dir, (&adoption{archive: path}).options()); err != nil {
 			return "", "", err
 		}
 	case err != nil:

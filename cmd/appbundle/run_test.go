@@ -633,7 +633,8 @@ func TestReadOnlyCopy(t *testing.T) {
 	if err := os.Mkdir(work+"/another host", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	output(t, work, "appbundle", "build", "-o", archive, "../../examples/wsgi-app")
+	copyTree(t, "../../examples/wsgi-app", work+"/wsgi-app")
+	output(t, work, "appbundle", "build", "-o", archive, "wsgi-app")
 	printed := output(t, work, "appbundle", "unpack", archive, dir)
 	t.Log(printed)
 	output(t, work, "sh", "-ec", printed)

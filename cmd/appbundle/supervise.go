@@ -102,6 +102,9 @@ func (s *supervised) processes() (*processes, error) {
 	if err := currentEnv(context.Background(), app); err != nil {
 		return nil, err
 	}
+	if err := presentEnv(app); err != nil {
+		return nil, s.typed(err)
+	}
 	p.watchers, p.sockets, err = bundle.Watchers(app, nil)
 	return p, s.typed(err)
 }

@@ -14,31 +14,40 @@ import (
 )
 
 func newUnpackCmd(out *printer) *cobra.Command {
-	var opts bundle.UnpackOptions
+	var noManifest bool
+	var python string
 	cmd := &cobra.Command{
 		Use:   "unpack ARCHIVE DIR",
 		Short: "make an app directory of an archive",
 		Long: `Unpack verifies an archive and makes the directory DIR of it, which must not
-exist. For a Python app it prints the commands that make the environment.
+exist. An environment in it is given an interpreter of this host, which must
+have its version; without one, it prints the commands that make the environment.
 
 The directory appears when the last byte has been found good; an archive that
-is refused leaves nothing.`,
+is refused, or is for another host, leaves nothing.`,
 		Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
-				return runUnpack(ctx, out, args[0], args[1], opts)
+				return runUnpack(ctx, out, args[0], args[1], noManifest, python)
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&opts.NoManifest, "no-manifest", false,
+	cmd.Flags().StringVar(&python, "python", "", "give the environment the interpreter `PATH`, or that of a version")
+	cmd.Flags().BoolVar(&noManifest, "no-manifest", false,
 		"take an archive that others made: it has no manifest to compare it with")
 	return cmd
 }
 
-func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bundle.UnpackOptions) error {
+func runUnpack(ctx context.Context, out *printer, archive, dir string, noManifest bool, python string) error {
 	if dir == "" {
 		return &usageError{err: errors.New("DIR is empty")}
 	}
+	a := &adoption{archive: archive, flag: python}
+	if python != "" && python[0] >= '0' && python[0] <= '9' {
+		a.flag = "python" + python
+	}
+	opts := a.options()
+	opts.NoManifest = noManifest
 	err := bundle.Unpack(ctx, archive, dir, opts)
 	if errors.Is(err, fs.ErrExist) {
 		return &existsError{dir}
@@ -51,8 +60,12 @@ func runUnpack(ctx context.Context, out *printer, archive, dir string, opts bund
 		out.remark("%s: unpacked; appbundle check tells what it is", quoteShell(dir))
 		return nil
 	}
-	out.remark("%s: %s %s, %s", quoteShell(dir), app.Name, app.Version, count(len(app.Entries), "entry"))
-	if i := app.Entrypoint.Interface; app.Entrypoint.Path != "" && (i == schema.WSGI || i == schema.ASGI) {
+	host := ""
+	if a.python != "" {
+		host = ", with " + a.python
+	}
+	out.remark("%s: %s %s%s", quoteShell(dir), app.Name, app.Version, host)
+	if i := app.Entrypoint.Interface; app.Entrypoint.Path != "" && app.Environment == nil && (i == schema.WSGI || i == schema.ASGI) {
 		out.print("cd %s && %s\n", quoteShell(dir), strings.Join(app.MakeEnv(), "\n"))
 	}
 	return nil

@@ -159,6 +159,16 @@ func (d *Dir) closeHandles() {
 	d.self.Close()
 }
 
+// SyncTree flushes everything below the directory path to the disk.
+func SyncTree(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() // opened for reading: nothing can be lost
+	return syncTree(dir)
+}
+
 // RemoveAll removes path and everything below it, also below directories that
 // their owner may not write to. That path does not exist is no error.
 func RemoveAll(path string) error {
