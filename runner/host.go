@@ -33,20 +33,33 @@ func (e *RunningError) Error() string {
 // Hint names the way to a second copy.
 func (e *RunningError) Hint() string { return "a second copy needs another name: --name NAME" }
 
+// A PlaceError says that a directory of the host cannot be used.
+type PlaceError struct {
+	What string // "state directory"
+	flag string // that names another
+	Err  error
+}
+
+func (e *PlaceError) Error() string { return e.What + ": " + e.Err.Error() }
+func (e *PlaceError) Unwrap() error { return e.Err }
+
+// Hint names the way to another place.
+func (e *PlaceError) Hint() string { return "name another directory with " + e.flag }
+
 // openHost makes the directories and takes the lock.
 func openHost(cfg Config) (*hostDirs, error) {
 	h := &hostDirs{}
 	if cfg.StateDir != "" {
 		// It may be the children's: see share.
 		if err := makeDir(cfg.StateDir, 0o700, os.Getuid() == 0); err != nil {
-			return h, err
+			return h, &PlaceError{"state directory", "--state-dir", err}
 		}
 	}
 	if cfg.RunDir == "" {
 		return h, nil
 	}
 	if err := makeDir(cfg.RunDir, 0o710, false); err != nil {
-		return h, err
+		return h, &PlaceError{"run directory", "--run-dir", err}
 	}
 	name := filepath.Join(cfg.RunDir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o640)

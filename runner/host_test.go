@@ -101,14 +101,14 @@ func TestDirRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, Config{RunDir: tt.dir, Watchers: []schema.Watcher{script("web", "hold")}})
-			if err := w.Start(context.Background()); err == nil || err.Error() != tt.want {
+			if err := w.Start(context.Background()); err == nil || err.Error() != "run directory: "+tt.want {
 				t.Errorf("Start with the run directory %s = %v, want %s", tt.dir, err, tt.want)
 			}
 			if tt.name == "others" && os.Getuid() == 0 {
 				return // root gives the state directory away itself
 			}
 			w = newWorld(t, Config{RunDir: path("sound"), StateDir: tt.dir, Watchers: []schema.Watcher{script("web", "hold")}})
-			if err := w.Start(context.Background()); err == nil || err.Error() != tt.want {
+			if err := w.Start(context.Background()); err == nil || err.Error() != "state directory: "+tt.want {
 				t.Errorf("Start with the state directory %s = %v, want %s", tt.dir, err, tt.want)
 			}
 			if entries, err := os.ReadDir(path("sound")); err != nil || len(entries) > 0 {
