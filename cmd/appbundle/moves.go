@@ -27,7 +27,7 @@ func moves(old, lock *schema.PyLock, res *resolve.Resolution, req resolve.Reques
 		if slices.Equal(was[name], is[name]) {
 			continue
 		}
-		m := move{Name: name, Was: was[name], Is: is[name]}
+		m := move{Name: name, Was: append([]string{}, was[name]...), Is: append([]string{}, is[name]...)}
 		switch {
 		case len(m.Is) == 0:
 			m.Reason = "nothing asks for it any more"
