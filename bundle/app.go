@@ -53,9 +53,11 @@ type App struct {
 
 	problems map[string]schema.Problems // of the files of the standard
 	includes []include
-	byPath   map[string]int // index in Entries
-	seed     maphash.Seed
-	built    bool // what [build] outputs names must be there
+	// unrecorded are the files of the environment that are of no package.
+	unrecorded []Finding
+	byPath     map[string]int // index in Entries
+	seed       maphash.Seed
+	built      bool // what [build] outputs names must be there
 }
 
 // Load reads the application directory dir, every file once. The error says
@@ -116,6 +118,9 @@ func isStandardFile(e *Entry) bool {
 		return e.Size <= schema.MaxPyLock
 	case envFile:
 		return e.Size <= schema.MaxEnvironment
+	}
+	if isRecord(e.Path) {
+		return e.Size <= maxRecord
 	}
 	return e.Size <= schema.MaxFile && slices.Contains(entrypoints, e.Path)
 }

@@ -25,6 +25,7 @@ func (a *App) readLock(files map[string][]byte) {
 	}
 	if data, ok := files[envFile]; ok {
 		a.Environment, a.problems[envFile] = schema.ParseEnvironment(envFile, data)
+		a.checkRecords(files)
 	}
 }
 
@@ -215,7 +216,7 @@ func checkEnvironment(a *App) []Finding {
 			all = append(all, findAt(at, "", "%s %s is not in it", p.Name, p.Version))
 		}
 	}
-	return all
+	return append(all, a.unrecorded...)
 }
 
 // differs says how an installed package is not one of those of its name in the
