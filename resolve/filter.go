@@ -90,10 +90,12 @@ func (f *filter) allowed(c *candidate, locked bool, target Target) ([]*File, rea
 		return len(kept) > 0
 	}
 	text := func(s string) func([]*File) string { return func([]*File) string { return s } }
+	direct := false
 	for _, l := range f.lines {
 		if l.URL == "" && l.Path == "" {
 			continue
 		}
+		direct = true
 		if !keep(func(file *File) bool { return l.asksFor(file) }, OtherFile, text(place(l.Pos))) {
 			return nil, why
 		}
@@ -105,7 +107,7 @@ func (f *filter) allowed(c *candidate, locked bool, target Target) ([]*File, rea
 	}
 	if limit := f.plan.ExcludeNewer; !limit.IsZero() {
 		old := func(file *File) bool {
-			return file.Path != "" || !file.Uploaded.IsZero() && !file.Uploaded.After(limit)
+			return file.Path != "" || direct || !file.Uploaded.IsZero() && !file.Uploaded.After(limit)
 		}
 		if !keep(old, TooNew, text(limit.UTC().Format(time.RFC3339))) {
 			return nil, why

@@ -56,6 +56,9 @@ func (g *globals) sources(app *bundle.App, index, cache string, warn func(string
 	if err != nil {
 		return cfg, err
 	}
+	if cfg.Direct, err = directs(app); err != nil {
+		return cfg, err
+	}
 	own := ""
 	for _, d := range app.Dependencies {
 		if d.IndexURL != nil {

@@ -174,7 +174,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	}
 	res, err := solve(ctx, out, src, req)
 	if err != nil {
-		return err
+		return atLine(app, err)
 	}
 	lock, err := res.PyLock("appbundle")
 	if err != nil {

@@ -69,6 +69,16 @@ func (x *Index) readCatalog(ctx context.Context, name string) (*catalog, error) 
 	var found []*listing
 	var indexes []string
 	missing := &notFoundError{name: name}
+	named, only, err := x.named(name)
+	if err != nil {
+		return nil, err
+	}
+	if named != nil {
+		found = append(found, named)
+	}
+	if only {
+		return x.collect(&resolve.Project{Name: name}, found), nil
+	}
 	for _, l := range x.links {
 		local, err := x.linked(ctx, l, name)
 		if err != nil {

@@ -69,7 +69,8 @@ type Config struct {
 	// FindLinks are directories, file: URLs of such, and URLs of HTML pages. A
 	// directory that does not exist is worth a warning.
 	FindLinks []string
-	Root      string // the application directory, which paths are relative to; "" means "."
+	Direct    []Direct // files that requirements name
+	Root      string   // the application directory, which paths are relative to; "" means "."
 
 	Fetch fetch.Config // cache, credentials, limits, offline
 
@@ -84,6 +85,7 @@ type Index struct {
 	client  *fetch.Client
 	servers []*server
 	links   []*links
+	directs []direct
 	root    string
 	merge   bool
 	now     func() time.Time
@@ -121,6 +123,11 @@ func New(cfg Config) (*Index, error) {
 			if err := x.addServer(raw); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, d := range cfg.Direct {
+		if err := x.addDirect(d); err != nil {
+			return nil, err
 		}
 	}
 	for _, spec := range cfg.FindLinks {
