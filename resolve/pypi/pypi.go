@@ -7,7 +7,9 @@
 // has all of it: an index that denies access or fails is not one that lacks the
 // name, and nothing of a later one is looked at. [Config].MergeIndexes takes the
 // files of all of them, as pip does; then whoever can upload to one can replace
-// what another has. FindLinks count in addition to every index.
+// what another has. FindLinks count in addition to every index. A file that a
+// requirement names by URL or path is there as well, and where nothing else asks
+// for its project, is all of it.
 //
 // A file whose name is not, to the letter, that of a wheel or an sdist of the
 // project, whose URL cannot be fetched, or that an https page offers over http
