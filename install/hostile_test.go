@@ -180,3 +180,17 @@ func FuzzWheel(f *testing.F) {
 		}
 	})
 }
+
+// The names of the environment are nobody else's; names that begin like them are.
+func TestBadScript(t *testing.T) {
+	for name, bad := range map[string]bool{
+		"python": true, "Python3": true, "python3.13t": true, "pythonw": true, "python.exe": true,
+		"activate": true, "Activate.ps1": true, "activate_this.py": true,
+		"activate-global-python-argcomplete": false, "python-argcomplete-check-easy-install-script": false,
+		"python3-config": false, "pythonpath": false, "deactivate": false,
+	} {
+		if got := badScript(name); (got != "") != bad {
+			t.Errorf("badScript(%q) = %q, bad is %v", name, got, bad)
+		}
+	}
+}

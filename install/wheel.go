@@ -296,6 +296,11 @@ func (w *wheel) entryPoints() error {
 	return nil
 }
 
+// environments are the names of the interpreter and of what activates it, those
+// of other versions and shells too. Others only begin like them: argcomplete has
+// activate-global-python-argcomplete.
+var environments = regexp.MustCompile(`^(python(w|[0-9][0-9.]*[a-z]?)?(\.exe)?|activate(\..*|_this\.py)?)$`)
+
 // badScript says why no script may have that name, "" where it may.
 func badScript(name string) string {
 	lower := strings.ToLower(name)
@@ -306,7 +311,7 @@ func badScript(name string) string {
 		return "begins with a dot or a dash"
 	case strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0xfffd }):
 		return "has a control character"
-	case strings.HasPrefix(lower, "python"), strings.HasPrefix(lower, "activate"):
+	case environments.MatchString(lower):
 		return "belongs to the environment"
 	}
 	return ""
