@@ -40,46 +40,6 @@ type claim struct {
 	set pubgrub.Set
 }
 
-// facts gives what a proof rests on but the lines: a project at a time,
-// beginning with those that lines ask for.
-func (x *explanation) facts(lines []*line) []Fact {
-	claims := x.claims()
-	var facts []Fact
-	var queue []string
-	for _, l := range lines {
-		queue = append(queue, l.name)
-	}
-	seen := make(map[string]bool)
-	for i := 0; i < len(queue); i++ {
-		name := queue[i]
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		facts = append(facts, x.nothing(name, lines, claims)...)
-		asks := make(map[string][]*claim) // by the project that is asked for
-		var order []string
-		for _, c := range claims {
-			switch {
-			case c.name != name:
-			case c.kind == Requires:
-				to := c.req.Key()
-				if asks[to] == nil {
-					order = append(order, to)
-				}
-				asks[to] = append(asks[to], c)
-				queue = append(queue, to)
-			case c.line == nil:
-				facts = append(facts, x.fact(c))
-			}
-		}
-		for _, to := range order {
-			facts = append(facts, x.demands(asks[to], to)...)
-		}
-	}
-	return facts
-}
-
 // claims joins the leaves that say the same, those about the newest versions
 // first.
 func (x *explanation) claims() []*claim {
