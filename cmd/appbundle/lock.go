@@ -32,6 +32,7 @@ type lockOptions struct {
 	resolution *choice
 	pre        bool
 	newer      string
+	explain    bool
 	format     *choice
 
 	excludeNewer time.Time // as newer says
@@ -52,7 +53,8 @@ as long as it fits. It prints what moved, each with the reason.
 
 The index is that of --index-url, else of dependencies.txt, else the one that
 pip is configured for. Where there is no solution, it says which lines
-contradict each other, and the lock stays as it was.`,
+contradict each other, in at most 15 lines, and the lock stays as it was;
+--explain tells every fact, and derives the contradiction from them.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parse(cmd); err != nil {
@@ -74,6 +76,7 @@ contradict each other, and the lock stays as it was.`,
 	flags.Var(o.resolution, "resolution", "versions to try first: `highest`, lowest or lowest-direct")
 	flags.BoolVar(&o.pre, "pre", false, "let pre-releases count like other releases")
 	flags.StringVar(&o.newer, "exclude-newer", "", "leave out what was uploaded after `TIME`: 2026-01-31, or RFC 3339")
+	flags.BoolVar(&o.explain, "explain", false, "where there is no solution, tell all facts and each step to the contradiction")
 	flags.Var(o.format, "format", "report as `text` or json")
 	flags.StringVar(&g.cacheDir, "cache-dir", "", "keep what was fetched in `DIR`")
 	return cmd
@@ -173,6 +176,9 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 		return err
 	}
 	res, err := solve(ctx, out, src, req)
+	if no := (*resolve.ConflictError)(nil); o.explain && errors.As(err, &no) {
+		return &explainedError{no}
+	}
 	if err != nil {
 		return atLine(app, err)
 	}
@@ -310,6 +316,12 @@ func tellCheck(out *printer, lock *schema.PyLock, reason, format string) error {
 	}
 	return &lockError{reason}
 }
+
+// An explainedError tells all of a conflict.
+type explainedError struct{ *resolve.ConflictError }
+
+func (e *explainedError) Error() string { return e.Explain() }
+func (e *explainedError) Unwrap() error { return e.ConflictError }
 
 // A lockError says that the lock of an app is missing or of no use.
 type lockError struct{ reason string }
