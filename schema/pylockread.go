@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net/url"
 	"slices"
@@ -23,6 +24,10 @@ func ParsePyLock(file string, data []byte) (*PyLock, Problems) {
 	at := Pos{File: file}
 	if len(data) > MaxPyLock {
 		problems.Add(at, "", "the lock has %d bytes, more than %d", len(data), MaxPyLock)
+		return nil, problems
+	}
+	if line := mergeConflict(data); line > 0 {
+		problems.Add(Pos{File: file, Line: line}, "take either side of it, and lock again", "an unresolved merge conflict")
 		return nil, problems
 	}
 	f := parseTOML(file, data, &problems)
@@ -60,6 +65,19 @@ func ParsePyLock(file string, data []byte) (*PyLock, Problems) {
 	root.end()
 	l.Unknown = r.unknown
 	return l, problems.inOrder()
+}
+
+// mergeConflict gives the line at which a version control system has left both
+// sides of a conflict, 0 where it has not: a lock is made and not written, so that
+// nobody looks for such a line in it.
+func mergeConflict(data []byte) int {
+	line := 0
+	for text := range bytes.Lines(data) {
+		if line++; bytes.HasPrefix(text, []byte("<<<<<<< ")) {
+			return line
+		}
+	}
+	return 0
 }
 
 func lockTool(t *tomlTable) *LockTool {
