@@ -11,6 +11,7 @@ var (
 	ErrDenied      = errors.New("access denied")
 	ErrUnreachable = errors.New("unreachable")
 	ErrOffline     = errors.New("not in the cache, and offline")
+	ErrAltered     = errors.New("not the file that was asked for")
 )
 
 // An Error says why a URL could not be fetched.

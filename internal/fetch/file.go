@@ -157,19 +157,23 @@ func (c *checker) Write(p []byte) (int, error) {
 func (c *checker) done() error {
 	switch {
 	case c.f.Size != 0 && c.n > c.f.Size:
-		return fmt.Errorf("the file has more than the %d bytes that the index gives", c.f.Size)
+		return altered("the file has more than the %d bytes that the index gives", c.f.Size)
 	case c.f.Size != 0 && c.n < c.f.Size:
-		return fmt.Errorf("the file has %d bytes and not the %d that the index gives", c.n, c.f.Size)
+		return altered("the file has %d bytes and not the %d that the index gives", c.n, c.f.Size)
 	case c.n > c.max:
 		return fmt.Errorf("the file has more than %d bytes", c.max)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.sums)) {
 		want := strings.ToLower(c.f.Hashes[name])
 		if got := hex.EncodeToString(c.sums[name].Sum(nil)); want != "" && got != want {
-			return fmt.Errorf("the file has the %s %s and not %s", name, got, want)
+			return altered("the file has the %s %s and not %s", name, got, want)
 		}
 	}
 	return nil
+}
+
+func altered(format string, args ...any) error {
+	return &statusless{fmt.Sprintf(format, args...), ErrAltered}
 }
 
 func (c *checker) sha256() string { return hex.EncodeToString(c.sums["sha256"].Sum(nil)) }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,7 +70,7 @@ func TestFileThatLies(t *testing.T) {
 		dir := t.TempDir()
 		c, _ := newClient(t, Config{Dir: dir})
 		tt.f.URL = s.URL
-		if _, err := c.File(t.Context(), tt.f); err == nil || err.Error() != s.URL+": "+tt.want {
+		if _, err := c.File(t.Context(), tt.f); !errors.Is(err, ErrAltered) || err.Error() != s.URL+": "+tt.want {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}
 		if left := cacheFiles(t, dir); len(left) != 0 {

@@ -353,3 +353,12 @@ func TestTLS(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Who names a proxy that is not there is told which variables do.
+func TestProxy(t *testing.T) {
+	down := network(t.Context(), &transportError{&net.OpError{Op: "proxyconnect", Net: "tcp", Err: errors.New("connection refused")}})
+	want := "unreachable: proxyconnect tcp: connection refused; HTTP_PROXY, HTTPS_PROXY and NO_PROXY say which proxy to take"
+	if !errors.Is(down, ErrUnreachable) || down.Error() != want {
+		t.Errorf("got %v, want %s", down, want)
+	}
+}

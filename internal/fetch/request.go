@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -150,7 +151,7 @@ func (c *Client) refusal(resp *http.Response, at *url.URL) error {
 		if _, _, ok := c.credentials(at); ok {
 			e.text = fmt.Sprintf("access denied (%d) to the credentials for %s://%s", status, at.Scheme, at.Host)
 		} else {
-			e.text = fmt.Sprintf("access denied (%d), and no credentials are known for %s://%s", status, at.Scheme, at.Host)
+			e.text = fmt.Sprintf("access denied (%d), and no credentials are known for %s://%s; write them in ~/.netrc", status, at.Scheme, at.Host)
 		}
 	case status == 429 || status >= 500 && status != 501 && status != 505:
 		return &passing{e, c.retryAfter(resp.Header.Get("Retry-After"))}
@@ -214,6 +215,9 @@ func network(ctx context.Context, err error) error {
 		return cause
 	}
 	down := &statusless{"unreachable: " + t.err.Error(), ErrUnreachable}
+	if op := (*net.OpError)(nil); errors.As(t.err, &op) && op.Op == "proxyconnect" {
+		down.text += "; HTTP_PROXY, HTTPS_PROXY and NO_PROXY say which proxy to take"
+	}
 	var cert *tls.CertificateVerificationError
 	if errors.As(t.err, &cert) {
 		return down

@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"page 500", page, status(500), page + ": the server answers 500 Internal Server Error (after 4 attempts)"},
 		{"page 429", page, status(429), page + ": the server answers 429 Too Many Requests (after 4 attempts)"},
-		{"page 401", page, status(401), page + ": access denied (401), and no credentials are known for ORIGIN"},
+		{"page 401", page, status(401), page + ": access denied (401), and no credentials are known for ORIGIN; write them in ~/.netrc"},
 		{"page hangs", page, hang, page + ": context deadline exceeded"},
 		{"page drips", page, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.pypi.simple.v1+json")

@@ -243,7 +243,7 @@ func TestSeveralIndexes(t *testing.T) {
 		t.Errorf("got\n%sof %q", got, p.Index)
 	}
 	both.MergeIndexes = false
-	for status, want := range map[int]string{401: "access denied (401), and no credentials are known for " + extra.URL, 403: "access denied (403), and no credentials are known for " + extra.URL, 410: "the server answers 410 Gone", 500: "the server answers 500 Internal Server Error (after 4 attempts)"} {
+	for status, want := range map[int]string{401: "access denied (401), and no credentials are known for " + extra.URL + "; write them in ~/.netrc", 403: "access denied (403), and no credentials are known for " + extra.URL + "; write them in ~/.netrc", 410: "the server answers 410 Gone", 500: "the server answers 500 Internal Server Error (after 4 attempts)"} {
 		extra.intercept = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		x, _ = newIndex(t, both)
 		main.seen()
