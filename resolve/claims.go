@@ -179,7 +179,7 @@ func (x *explanation) nothing(name string, own []*line, claims []*claim) []Fact 
 		return nil
 	}
 	if p.table.project == nil {
-		return []Fact{{Kind: Unknown, Package: name, Text: "no index has a project " + name}}
+		return []Fact{{Kind: Unknown, Package: name, Text: "no index has a project " + name + "; correct the name, or add the index that has it"}}
 	}
 	if len(p.list) == 0 {
 		return []Fact{{Kind: NoFile, Package: name, Text: fmt.Sprintf("the index lists %s without a file that could be installed", name)}}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"appbundle/schema"
@@ -157,7 +158,7 @@ func (c *candidate) uploaded() time.Time {
 }
 
 func because(reason string) string {
-	if reason == "" {
+	if reason = strings.TrimSpace(reason); reason == "" {
 		return ""
 	}
 	return fmt.Sprintf(" (%s)", reason)
