@@ -86,10 +86,26 @@ func (c *child) end() error {
 	case err != nil:
 		return err
 	case !state.Success():
-		last := c.said[strings.LastIndexByte(c.said, '\n')+1:]
-		return errors.New(strings.TrimSuffix(fmt.Sprintf("%s: %s", state, last), ": "))
+		return errors.New(strings.TrimSuffix(fmt.Sprintf("%s: %s", state, gist(c.said, state.ExitCode())), ": "))
 	case closeErr != nil && !errors.Is(closeErr, os.ErrClosed):
 		return closeErr
 	}
 	return nil
+}
+
+// maxGist is how much of a line is told: what is no Python may repeat the whole
+// of the program that it got.
+const maxGist = 200
+
+// gist is the line that says most: a traceback's last; the first of what did not
+// find a program, such as a version manager's stand-in for a Python.
+func gist(said string, status int) string {
+	line := said[strings.LastIndexByte(said, '\n')+1:]
+	if status == 127 {
+		line, _, _ = strings.Cut(said, "\n")
+	}
+	if line = strings.TrimSpace(line); len(line) > maxGist {
+		line = strings.ToValidUTF8(line[:maxGist], "") + "…"
+	}
+	return line
 }

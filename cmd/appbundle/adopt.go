@@ -85,7 +85,7 @@ func (a *adoption) findPython(version string) (string, error) {
 		}
 		seen = fmt.Sprintf("%s is Python %s", found, i.Version())
 	}
-	return "", &noPythonError{bundle.RefusedError{Archive: a.archive, Reason: fmt.Sprintf("is for Python %s, and %s", version, seen)}, version}
+	return "", &otherPythonError{bundle.RefusedError{Archive: a.archive, Reason: fmt.Sprintf("is for Python %s, and %s", version, seen)}, version}
 }
 
 // finish adds to the new directory what names the host.
@@ -103,14 +103,14 @@ func (a *adoption) finish(ctx context.Context, dir string) error {
 	return err
 }
 
-// A noPythonError says that no interpreter of a host is the archive's.
-type noPythonError struct {
+// A otherPythonError says that no interpreter of a host is the archive's.
+type otherPythonError struct {
 	refused bundle.RefusedError
 	version string
 }
 
-func (e *noPythonError) Error() string { return e.refused.Error() }
-func (e *noPythonError) Unwrap() error { return &e.refused }
-func (e *noPythonError) Hint() string {
+func (e *otherPythonError) Error() string { return e.refused.Error() }
+func (e *otherPythonError) Unwrap() error { return &e.refused }
+func (e *otherPythonError) Hint() string {
 	return "install Python " + e.version + ", or name an interpreter with unpack --python"
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 
@@ -93,6 +94,9 @@ func (g *globals) sources(app *bundle.App, index, cache string, warn func(string
 	cfg.FindLinks = append(cfg.FindLinks, conf.findLinks...)
 	if cfg.Index == "" && !cfg.NoIndex {
 		python, err := interpreter(app, "")
+		if err != nil { // a lock for a Python that is not here: any knows the index
+			python, err = exec.LookPath("python3")
+		}
 		if err != nil {
 			return cfg, &noIndexError{}
 		}

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // runDirectory is where the sockets and the lock of the app called name are:
@@ -51,8 +54,26 @@ var errNoStateDir = errors.New("no place for the app's state: none of --state-di
 // cacheDirectory is where what can be fetched again is kept: --cache-dir,
 // APPBUNDLE_CACHE_DIR, or the directory that systemd has made; else
 // /var/cache/appbundle for root, and for others one below $XDG_CACHE_HOME or
-// ~/.cache. Nothing is created.
+// ~/.cache. It is made, since nothing can be fetched without it.
 func (g *globals) cacheDirectory() (string, error) {
+	dir, err := g.cachePlace()
+	if err != nil {
+		return "", err
+	}
+	err = os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = unix.Access(dir, unix.W_OK|unix.X_OK)
+	}
+	if err == nil {
+		return dir, nil
+	}
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return "", fmt.Errorf("cache: %s: %w; name another with --cache-dir", dir, err)
+}
+
+func (g *globals) cachePlace() (string, error) {
 	if dir, err := g.named(g.cacheDir, "APPBUNDLE_CACHE_DIR", "CACHE_DIRECTORY"); dir != "" || err != nil {
 		return dir, err
 	}

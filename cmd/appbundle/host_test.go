@@ -81,9 +81,9 @@ func TestCacheDirectory(t *testing.T) {
 				want = tt.asRoot
 			}
 			g := globals{cacheDir: tt.flag, env: func(name string) string { return tt.env[name] }}
-			got, err := g.cacheDirectory()
+			got, err := g.cachePlace()
 			if got != want || (err != nil) != (want == "") {
-				t.Errorf("cacheDirectory() = %q, %v, want %q", got, err, want)
+				t.Errorf("cachePlace() = %q, %v, want %q", got, err, want)
 			}
 		})
 	}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -31,9 +31,42 @@ func interpreter(app *bundle.App, flag string) (string, error) {
 	}
 	found, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("python: %w; name another with --python", err)
+		return "", &noPythonError{whoAsks(app, flag), name, err}
 	}
 	return filepath.Abs(found)
+}
+
+// whoAsks says where the Python of an app is written down.
+func whoAsks(app *bundle.App, flag string) string {
+	switch s := app.Entrypoint.Shebang; {
+	case flag != "":
+		return "--python"
+	case app.Config.App.Python != "":
+		return pythonKey(app.Dir).String() + ": [app] python"
+	case s != nil && s.Python != "":
+		return firstLine(app).String()
+	}
+	return "python"
+}
+
+func firstLine(app *bundle.App) schema.Pos { return schema.Pos{File: app.Entrypoint.Path, Line: 1} }
+
+// pythonKey is the place of [app] python.
+func pythonKey(dir string) schema.Pos {
+	at := schema.Pos{File: "app.ini"}
+	data, err := os.ReadFile(filepath.Join(dir, at.File))
+	if err != nil {
+		return at
+	}
+	ini, _ := schema.ParseINI(at.File, data, schema.Dialect{})
+	for _, s := range ini.Sections {
+		for _, k := range s.Keys {
+			if s.Name == "app" && k.Name == "python" {
+				at.Line = k.Pos.Line
+			}
+		}
+	}
+	return at
 }
 
 // pythonVersion gives the Python to lock for: a version as it was asked for,
@@ -42,6 +75,9 @@ func pythonVersion(ctx context.Context, app *bundle.App, flag, cache string) (st
 	name := cmp.Or(flag, app.Config.App.Python)
 	if s := app.Entrypoint.Shebang; name == "" && s != nil && strings.Contains(s.Python, ".") {
 		name = s.Python
+		if _, err := pep425.ParseTarget(bundle.DefaultPlatforms()[0], name); err != nil {
+			return "", &schema.Problem{Pos: firstLine(app), Msg: "the interpreter: " + err.Error()}
+		}
 	}
 	if name != "" && !strings.Contains(name, "/") {
 		return name, nil
@@ -97,3 +133,24 @@ func covers(ctx context.Context, lock *schema.PyLock, python, cache string) bool
 	_, err = lock.Select(t.Env, t.Python)
 	return !errors.Is(err, schema.ErrNotCovered)
 }
+
+// A noPythonError says that a Python is not on this host.
+type noPythonError struct {
+	asks string // who asks for it
+	name string
+	err  error
+}
+
+func (e *noPythonError) Error() string {
+	why := e.err
+	for inner := errors.Unwrap(why); inner != nil; inner = errors.Unwrap(why) {
+		why = inner
+	}
+	reason := why.Error()
+	if errors.Is(why, exec.ErrNotFound) {
+		reason = "not found in PATH"
+	}
+	return e.asks + ": " + e.name + ": " + reason + "; name another with --python"
+}
+
+func (e *noPythonError) Unwrap() error { return e.err }

@@ -11,6 +11,7 @@ import (
 
 	"appbundle/bundle"
 	"appbundle/install"
+	"appbundle/internal/fetch"
 	"appbundle/resolve"
 	"appbundle/runner"
 	"appbundle/schema"
@@ -53,7 +54,7 @@ func exitCode(err error) int {
 		is[*bundle.EnvironmentError](err),
 		is[*resolve.ConflictError](err),
 		is[*lockError](err), is[*envError](err), is[*unbuiltError](err), is[*absentError](err), is[*install.MismatchError](err),
-		errors.Is(err, schema.ErrNotCovered),
+		errors.Is(err, schema.ErrNotCovered), errors.Is(err, fetch.ErrAltered),
 		is[*runner.RunningError](err),
 		is[*runner.WatcherError](err),
 		is[*runner.GaveUpError](err),
