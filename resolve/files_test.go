@@ -3,6 +3,7 @@ package resolve_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,6 +76,29 @@ func TestLocalFileHasNoDate(t *testing.T) {
 		} else if test.want != "" {
 			t.Errorf("a line with the path %s: %v", test.path, err)
 		}
+	}
+}
+
+// Where the index has another file under the name of a locked one, the hash of
+// the source distribution beside it is no reason to install that.
+func TestAlteredFile(t *testing.T) {
+	u := universe(t, "a 1 | wheel py3-none-any | sdist")
+	files := release(t, u, "a", "1").Files
+	sdist := files[slices.IndexFunc(files, func(f *resolve.File) bool { return f.Wheel == nil })]
+	req := cloudRequest(t, "a")
+	req.Locked = map[string][]resolve.Locked{"a": {{
+		Version: "1", Hashes: []string{"sha256:00", "sha256:" + sdist.Hashes["sha256"]}, Files: []string{"a-1-py3-none-any.whl", sdist.Name},
+	}}}
+	res, err := resolve.Lock(t.Context(), u, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fileNames(res.Packages[0].Files); got != "a-1-py3-none-any.whl a-1.tar.gz" {
+		t.Errorf("the files are %s", got)
+	}
+	want := "dependencies.txt:1:1: a 1: the index has another file under the name a-1-py3-none-any.whl than was locked"
+	if got := res.Warnings.Error(); got != want {
+		t.Errorf("the warnings are %q, want %q", got, want)
 	}
 }
 

@@ -19,14 +19,14 @@ type filter struct {
 
 // choose finds what every target installs, first among the files that are
 // locked.
-func (f *filter) choose(c *candidate, locked bool, hashes []string) {
+func (f *filter) choose(c *candidate, locked *Locked) {
 	if q := f.table.project.Quarantined; q != "" {
 		c.reason = reason{Quarantined, q}
 		return
 	}
 	var files []*File
 	for i := range f.group.targets {
-		file, why := f.file(c, i, locked, hashes)
+		file, why := f.file(c, i, locked)
 		if file == nil {
 			c.reason = why
 			return
@@ -37,21 +37,45 @@ func (f *filter) choose(c *candidate, locked bool, hashes []string) {
 }
 
 // file finds what a target installs.
-func (f *filter) file(c *candidate, target int, locked bool, hashes []string) (*File, reason) {
-	files, why := f.allowed(c, locked, f.group.targets[target])
+func (f *filter) file(c *candidate, target int, locked *Locked) (*File, reason) {
+	files, why := f.allowed(c, locked != nil, f.group.targets[target])
 	if files == nil {
 		return nil, why
 	}
-	if len(hashes) > 0 {
-		kept := slices.DeleteFunc(slices.Clone(files), func(file *File) bool { return !file.hasHash(hashes) })
-		if best := f.best(kept, target); best != nil {
-			return best, reason{}
-		}
+	if locked != nil {
+		files = locked.keep(f.fitting(files, target))
 	}
 	if best := f.best(files, target); best != nil {
 		return best, reason{}
 	}
 	return nil, reason{NoWheel, f.group.targets[target].Name}
+}
+
+// fitting gives the files that a target can install.
+func (f *filter) fitting(files []*File, target int) []*File {
+	return slices.DeleteFunc(slices.Clone(files), func(file *File) bool {
+		if file.Wheel == nil {
+			return false
+		}
+		_, ok := f.group.rankings[target].Rank(file.Wheel)
+		return !ok
+	})
+}
+
+// keep leaves the locked files, as long as there is one. Where the index has
+// another file under the name of a locked one, the lock says nothing of what
+// there is now, and all count.
+func (l *Locked) keep(files []*File) []*File {
+	kept := slices.DeleteFunc(slices.Clone(files), func(file *File) bool { return !file.hasHash(l.Hashes) })
+	if len(kept) == 0 || slices.ContainsFunc(files, l.altered) {
+		return files
+	}
+	return kept
+}
+
+// altered reports whether a file has the name of a locked one, and is another.
+func (l *Locked) altered(file *File) bool {
+	return slices.Contains(l.Files, file.Name) && len(file.Hashes) > 0 && !file.hasHash(l.Hashes)
 }
 
 // best picks the best wheel, and a source distribution where there is none.

@@ -202,20 +202,9 @@ func (f *filter) installable(c *candidate, locked bool) []*File {
 	var list []*File
 	for i, target := range f.group.targets {
 		files, _ := f.allowed(c, locked, target)
-		var fit []*File
-		for _, file := range files {
-			if file.Wheel != nil {
-				if _, ok := f.group.rankings[i].Rank(file.Wheel); !ok {
-					continue
-				}
-			}
-			fit = append(fit, file)
-		}
-		if l, ok := f.plan.locked(f.table.name, f.group); ok && locked && len(l.Hashes) > 0 {
-			kept := slices.DeleteFunc(slices.Clone(fit), func(file *File) bool { return !file.hasHash(l.Hashes) })
-			if len(kept) > 0 {
-				fit = kept
-			}
+		fit := f.fitting(files, i)
+		if l, ok := f.plan.locked(f.table.name, f.group); ok && locked {
+			fit = l.keep(fit)
 		}
 		list = append(list, fit...)
 	}

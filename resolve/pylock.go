@@ -117,6 +117,7 @@ func LockedOf(lock *schema.PyLock) map[string][]Locked {
 		}
 		l := Locked{Version: p.Version, Marker: p.Marker}
 		for _, f := range p.Files() {
+			l.Files = append(l.Files, f.Name)
 			for algorithm, hex := range f.Hashes {
 				l.Hashes = append(l.Hashes, algorithm+":"+hex)
 			}

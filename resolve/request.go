@@ -73,6 +73,9 @@ type Locked struct {
 	// Hashes are those of its files, "sha256:…"; as long as the version stays,
 	// no other file is added where one of these can be installed.
 	Hashes []string
+	// Files are the names of its files: where the index has another file under
+	// such a name, Hashes do not count, and there is a warning.
+	Files []string
 }
 
 // A Strategy says which of several versions is tried first.

@@ -126,6 +126,9 @@ func (w *world) chosen(s *Solution, p *project, c, target int) *Package {
 			pkg.Requires = append(pkg.Requires, Edge{r.Key(), normalised(r.Extras), extra, bare(r)})
 		}
 	}
+	if l, ok := w.plan.locked(p.name, w.group); ok && pkg.Locked && l.altered(pkg.File) {
+		s.Warnings.Add(pos, "", "%s %s: the index has another file under the name %s than was locked", p.name, got.version, pkg.File.Name)
+	}
 	if pkg.Yanked {
 		s.Warnings.Add(pos, "", "%s %s is yanked%s", p.name, got.version, because(pkg.File.YankedReason))
 	}

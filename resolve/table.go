@@ -74,9 +74,9 @@ func newTable(p *plan, group *group, name string, project *Project) *table {
 		c := &t.list[i]
 		if v, err := pep440.Parse(locked.Version); isLocked && err == nil && v.Compare(c.version) == 0 {
 			t.locked = i + 1
-			f.choose(c, true, locked.Hashes)
+			f.choose(c, &locked)
 		} else {
-			f.choose(c, false, nil)
+			f.choose(c, nil)
 		}
 		if fits := t.root.Has(i+1) && !t.pre.Has(i+1); fits && (c.files != nil || c.reason.kind == Yanked) {
 			t.final = true
