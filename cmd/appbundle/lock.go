@@ -193,7 +193,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	}
 	if !bytes.Equal(data, was) {
 		if err := (atomicfile.FS{}).WriteFile(filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
-			return err
+			return fmt.Errorf("%s is not written: %w", lockFile, err)
 		}
 	}
 	for _, w := range res.Warnings {
