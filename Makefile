@@ -42,6 +42,11 @@ bench: build ## the figures, beside those of tar and zstd, circus, supervisor an
 	@tools/setup bench
 	@$(PYTHON) tools/bench bin/appbundle $(BENCH)
 
+.PHONY: projects
+projects: build ## real projects from the index: locked, compared with uv, installed, run; PROJECTS="--interop --format markdown"
+	@tools/setup projects
+	@out/projects/bin/python tools/projects bin/appbundle $(PROJECTS)
+
 .PHONY: mutants
 mutants: ## plant the bugs of tools/mutants.txt in a copy of the tree; a test must fail for each
 	@tools/setup test
