@@ -10,6 +10,7 @@ import (
 
 	"appbundle/schema"
 	"appbundle/schema/pep440"
+	"appbundle/schema/pep508"
 )
 
 // A Solution is what one target gets.
@@ -81,6 +82,9 @@ func (w *world) solution(target int) *Solution {
 		}
 		s.Packages = append(s.Packages, w.chosen(s, p, c, target))
 	}
+	for _, pkg := range s.Packages {
+		w.warnOld(s, pkg)
+	}
 	return s
 }
 
@@ -132,12 +136,32 @@ func (w *world) chosen(s *Solution, p *project, c, target int) *Package {
 	if pkg.Yanked {
 		s.Warnings.Add(pos, "", "%s %s is yanked%s", p.name, got.version, because(pkg.File.YankedReason))
 	}
-	if newest := p.newest(); newest != nil && !got.uploaded().IsZero() && newest.uploaded().Sub(got.uploaded()) > oldAfter &&
-		!pkg.Locked && w.plan.Strategy == Highest {
-		s.Warnings.Add(pos, "", "%[1]s %[2]s was uploaded on %[3]s; %[1]s %[4]s of %[5]s would do but for what others require",
-			p.name, got.version, got.uploaded().Format(time.DateOnly), newest.version, newest.uploaded().Format(time.DateOnly))
-	}
 	return pkg
+}
+
+// warnOld warns where a version is far older than one that the user's lines
+// allow, and says who does not.
+func (w *world) warnOld(s *Solution, pkg *Package) {
+	p := w.projects[pkg.Name]
+	got, newest := &p.list[w.solver.Result(p.pkg)-1], p.newest()
+	if newest == nil || got.uploaded().IsZero() || newest.uploaded().Sub(got.uploaded()) <= oldAfter || pkg.Locked || w.plan.Strategy != Highest {
+		return
+	}
+	who := "what others require"
+	for _, by := range s.Packages {
+		for _, e := range by.Requires {
+			r, err := pep508.Parse(e.Requirement)
+			if err == nil && e.Name == pkg.Name && !r.Specifiers.Contains(newest.version, pep440.Allow) {
+				who = fmt.Sprintf("%s %s, which asks for %s", by.Name, by.Version, e.Requirement)
+			}
+		}
+	}
+	var pos schema.Pos
+	if len(pkg.From) > 0 {
+		pos = pkg.From[0].Pos
+	}
+	s.Warnings.Add(pos, "", "%[1]s %[2]s was uploaded on %[3]s; %[1]s %[4]s of %[5]s would do but for %[6]s",
+		p.name, got.version, got.uploaded().Format(time.DateOnly), newest.version, newest.uploaded().Format(time.DateOnly), who)
 }
 
 // newest gives the newest final release that could be installed and that the
