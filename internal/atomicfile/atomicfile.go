@@ -30,7 +30,8 @@
 // nothing to do when it fails but to say so.
 //
 // The package follows no symbolic link at the final component: renaming
-// replaces the link, not what it points to. It takes no locks.
+// replaces the link, not what it points to. Nothing here takes a lock, but for
+// [Lock], with which several processes agree on who may change what.
 package atomicfile
 
 import (
@@ -39,6 +40,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // maxStem is how much of a base name enters a temporary one, in bytes, so that
@@ -148,6 +150,18 @@ func (f *File) Abort() error {
 	f.done = true
 	f.out.f.Close() // closed already where Commit came that far
 	return os.Remove(f.out.name)
+}
+
+// Temporary reports whether name, without a directory, is one that a killed
+// process may have left, and of what.
+func Temporary(name string) (of string, ok bool) {
+	rest, ok := strings.CutPrefix(name, ".")
+	for _, mark := range []string{".tmp-", ".staging-"} {
+		if i := strings.LastIndex(rest, mark); ok && i > 0 {
+			return rest[:i], true
+		}
+	}
+	return "", false
 }
 
 // stem shortens a base name for use in a temporary one.

@@ -1,0 +1,85 @@
+package atomicfile
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Any number hold a lock together, and one alone; who waits is told so, gives up
+// with its context, and gets the lock of what the path names by then.
+func TestLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	never := func() { t.Error("waits") }
+	one, err := Lock(ctx, dir, false, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := Lock(ctx, dir, false, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two()
+	end, cancel := context.WithCancelCause(ctx)
+	why := errors.New("enough")
+	if _, err := Lock(end, dir, true, func() { cancel(why) }); !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+	alone, err := Lock(ctx, dir, true, func() {
+		if err := errors.Join(os.Rename(dir, dir+"-old"), os.Mkdir(dir, 0o700)); err != nil {
+			t.Error(err)
+		}
+		one()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := false
+	cancelled, stop := context.WithCancel(ctx)
+	if _, err := Lock(cancelled, dir, false, func() { waited = true; stop() }); !errors.Is(err, context.Canceled) || !waited {
+		t.Errorf("while another has it alone: %v, waited %v", err, waited)
+	}
+	alone()
+	if _, err := Lock(ctx, filepath.Join(dir, "none"), true, never); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of nothing: %v", err)
+	}
+}
+
+// What Create and Staging make is known by its name, and nothing else is.
+func TestTemporary(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(filepath.Join(dir, "a.tmp-file"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Abort()
+	d, err := Staging(filepath.Join(dir, "b"), 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, e := range entries {
+		if of, ok := Temporary(e.Name()); ok {
+			found = append(found, of)
+		}
+	}
+	if len(found) != 2 || found[0] != "a.tmp-file" || found[1] != "b" {
+		t.Errorf("found %q", found)
+	}
+	for _, name := range []string{"a", ".a", "a.tmp-1", ".tmp-1", ".", ""} {
+		if _, ok := Temporary(name); ok {
+			t.Errorf("%q is no temporary name", name)
+		}
+	}
+}
