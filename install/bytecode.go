@@ -154,7 +154,9 @@ func (c *cache) bytecode(ctx context.Context, digest string, t *tree, pool *comp
 	at := filepath.Join(c.dir, bytecodeDir, magic, digest)
 	found := func() error {
 		var err error
-		b, err = readBytecode(at)
+		if b, err = readBytecode(at); err == nil {
+			used(at)
+		}
 		return err
 	}
 	made, err = c.fill(ctx, at, magic+"-"+digest, found, func(fill *atomicfile.Filler, _ string) error {
@@ -170,7 +172,7 @@ func (c *cache) bytecode(ctx context.Context, digest string, t *tree, pool *comp
 func readBytecode(at string) (*bytecode, error) {
 	f, err := os.Open(filepath.Join(at, indexName))
 	if err != nil {
-		return nil, err
+		return nil, orDamaged(at, err)
 	}
 	defer f.Close() // opened for reading: nothing can be lost
 	b := &bytecode{path: at}
@@ -181,7 +183,7 @@ func readBytecode(at string) (*bytecode, error) {
 		b.files = b.files[:n]
 		return b, nil
 	}
-	return nil, fmt.Errorf("%s %w", f.Name(), errIndex)
+	return nil, fmt.Errorf("%s: %w", f.Name(), errIndex)
 }
 
 // compileTree compiles the modules of a tree into fill, as many at once as there

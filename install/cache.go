@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"appbundle/internal/atomicfile"
@@ -19,11 +20,14 @@ import (
 
 // A cache is the directory that all environments of a host share.
 //
-//	lock                  shared by installers, alone for Prune and Verify
 //	locks/SHA256          of who fills an entry
 //	wheels/SHA256/        index and tree of an unpacked wheel
 //	bytecode/MAGIC/SHA256/  index and tree of its byte code
-//	interpreters/         what they said of themselves
+//	interpreters/         what they said of themselves, and of pip
+//
+// What was fetched is there too; see internal/fetch. The lock of the directory
+// is shared by all that use it; Prune and Verify take it alone to remove
+// something. When an entry was used last is its time of modification.
 type cache struct {
 	dir string
 	fs  atomicfile.FS
@@ -32,17 +36,11 @@ type cache struct {
 const wheelsDir, bytecodeDir, locksDir = "wheels", "bytecode", "locks"
 
 // share takes part in the use of the cache, which is made where it is missing.
-func (c *cache) share(ctx context.Context) (release func(), err error) { return c.lock(ctx, false) }
-
-func (c *cache) lock(ctx context.Context, alone bool) (release func(), err error) {
-	if err := os.MkdirAll(filepath.Join(c.dir, locksDir), 0o755); err != nil {
+func (c *cache) share(ctx context.Context) (release func(), err error) {
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
-	at := filepath.Join(c.dir, "lock")
-	if err := touch(at); err != nil {
-		return nil, err
-	}
-	return flock(ctx, at, alone)
+	return atomicfile.Lock(ctx, c.dir, false, nil)
 }
 
 func touch(path string) error {
@@ -60,10 +58,13 @@ func (c *cache) fill(ctx context.Context, at, digest string, found func() error,
 		return false, err
 	}
 	lock := filepath.Join(c.dir, locksDir, digest)
+	if err := os.MkdirAll(filepath.Dir(lock), 0o755); err != nil {
+		return false, err
+	}
 	if err := touch(lock); err != nil {
 		return false, err
 	}
-	unlock, err := flock(ctx, lock, true)
+	unlock, err := atomicfile.Lock(ctx, lock, true, nil)
 	if err != nil {
 		return false, err
 	}
@@ -92,6 +93,29 @@ func (c *cache) fill(ctx context.Context, at, digest string, found func() error,
 	return true, found()
 }
 
+// used notes that an entry was used, which only Prune wants to know.
+func used(at string) {
+	now := time.Now()
+	_ = os.Chtimes(at, now, now)
+}
+
+// removeStale removes what a killed process left under temporary names. The
+// caller holds the lock under which such names are made.
+func removeStale(dir, prefix string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			if err := atomicfile.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // wheel gives the tree of a wheel, from the cache or unpacked into it.
 func (c *cache) wheel(ctx context.Context, f *schema.LockedFile, get func(w io.Writer) error) (t *tree, made bool, err error) {
 	digest := f.SHA256()
@@ -99,8 +123,7 @@ func (c *cache) wheel(ctx context.Context, f *schema.LockedFile, get func(w io.W
 	found := func() error {
 		var err error
 		if t, err = readTree(at); err == nil {
-			now := time.Now()
-			_ = os.Chtimes(at, now, now) // when it was used: only Prune wants to know
+			used(at)
 		}
 		return err
 	}

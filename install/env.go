@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -191,7 +192,7 @@ func (b *builder) linkAll(ctx context.Context) error {
 					return
 				}
 				for _, l := range b.links[i:min(i+batch, len(b.links))] {
-					if err := b.fill.Link(l.from, l.to, l.perm); err != nil {
+					if err := b.link(l); err != nil {
 						cancel(err)
 						return
 					}
@@ -201,6 +202,16 @@ func (b *builder) linkAll(ctx context.Context) error {
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+func (b *builder) link(l link) error {
+	err := b.fill.Link(l.from, l.to, l.perm)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := os.Lstat(l.from); gone != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, gone)
+		}
+	}
+	return err
 }
 
 // own writes what belongs to no wheel. Links come last, so that no file was

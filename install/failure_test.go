@@ -229,7 +229,7 @@ func TestPrune(t *testing.T) {
 	req.Compile = true
 	sync1(t, req)
 	ctx := context.Background()
-	stale := filepath.Join(req.Cache, wheelsDir, ".x.staging-1")
+	stale := filepath.Join(req.Cache, wheelsDir, "."+sha([]byte("x"))+".staging-1")
 	if err := os.Mkdir(stale, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -238,8 +238,8 @@ func TestPrune(t *testing.T) {
 	if err := os.Chtimes(tools, long, long); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Prune(ctx, req.Cache, time.Now().Add(-time.Minute))
-	if err != nil || got.Wheels != 2 || got.Bytecode != 1 || got.Bytes == 0 {
+	got, err := Prune(ctx, PruneRequest{Dir: req.Cache, Before: time.Now().Add(-time.Minute)})
+	if err != nil || got.Wheels != 1 || got.Bytecode != 1 || got.Left != 1 || got.Bytes == 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if left := list(t, filepath.Join(req.Cache, wheelsDir)); strings.Contains(left, "tools.py") || !strings.Contains(left, "shop") {
@@ -255,8 +255,30 @@ func TestPrune(t *testing.T) {
 	if res := sync1(t, req); res.Fetched != 1 || res.Compiled != 1 {
 		t.Errorf("afterwards %+v", res)
 	}
-	if got, err := Prune(ctx, filepath.Join(t.TempDir(), "new"), time.Now()); err != nil || got != (Pruned{}) {
+	if got, err := Prune(ctx, PruneRequest{Dir: filepath.Join(t.TempDir(), "new"), Before: time.Now()}); err != nil || got != (Pruned{}) {
 		t.Errorf("of nothing: %+v, %v", got, err)
+	}
+	theirs := filepath.Join(req.Cache, wheelsDir, "notes")
+	if err := os.Mkdir(theirs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	waited := false
+	release, err := (&cache{dir: req.Cache}).share(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = Prune(ctx, PruneRequest{Dir: req.Cache, Before: time.Now().Add(time.Hour), Waits: func() { waited = true; release() }})
+	if err != nil || !waited || got.Wheels != 2 || got.Bytecode != 2 || got.Answers != 1 {
+		t.Errorf("of all: %+v, %v, waited %v", got, err, waited)
+	}
+	if err := os.Remove(theirs); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(req.Cache); err != nil || len(entries) != 1 {
+		t.Errorf("%v are left, %v", entries, err)
+	}
+	if got := output(t, filepath.Join(req.Dir, EnvDir, "bin/shop")); got != "main [] tools\n" {
+		t.Errorf("without a cache: %q", got)
 	}
 }
 
@@ -266,7 +288,7 @@ func TestVerify(t *testing.T) {
 	req.Compile = true
 	sync1(t, req)
 	ctx := context.Background()
-	if got, err := Verify(ctx, req.Cache, false); len(got) > 0 || err != nil {
+	if got, err := Verify(ctx, VerifyRequest{Dir: req.Cache}); len(got) > 0 || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 	tree := filepath.Join(req.Cache, wheelsDir, sha(s["tools-2-py3-none-any.whl"]))
@@ -295,19 +317,54 @@ func TestVerify(t *testing.T) {
 		if err := c.change(); err != nil {
 			t.Fatal(err)
 		}
-		got, err := Verify(ctx, req.Cache, false)
+		got, err := Verify(ctx, VerifyRequest{Dir: req.Cache})
 		if err != nil || len(got) != 1 || fmt.Sprintf("%s: %s: %s", got[0].Name, got[0].File, got[0].Reason) != c.want {
 			t.Errorf("%v, %v, want %s", got, err, c.want)
 		}
 	}
 	req.Dir = t.TempDir()
-	if _, err := Sync(ctx, req); err == nil || !strings.Contains(err.Error(), "is no index of an unpacked wheel") {
+	if _, err := Sync(ctx, req); !errors.Is(err, ErrDamaged) {
 		t.Errorf("with a damaged index: %v", err)
 	}
-	if got, err := Verify(ctx, req.Cache, true); err != nil || len(got) != 1 {
+	if got, err := Verify(ctx, VerifyRequest{Dir: req.Cache, Remove: true}); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
 	if res := sync1(t, req); res.Fetched != 1 || res.Compiled != 1 {
 		t.Errorf("afterwards %+v", res)
+	}
+}
+
+// Byte code that is not there stops an installation until Verify has removed its
+// entry.
+func TestVerifyBytecode(t *testing.T) {
+	s := shop(t)
+	req := s.request(t)
+	req.Compile = true
+	sync1(t, req)
+	ctx := context.Background()
+	dirs, err := filepath.Glob(filepath.Join(req.Cache, bytecodeDir, "*", sha(s["tools-2-py3-none-any.whl"])))
+	if err != nil || len(dirs) != 1 {
+		t.Fatal(dirs, err)
+	}
+	for _, c := range []struct {
+		remove, want string
+	}{
+		{"site/__pycache__", "is missing"},
+		{indexName, "its index is damaged"},
+	} {
+		if err := atomicfile.RemoveAll(filepath.Join(dirs[0], c.remove)); err != nil {
+			t.Fatal(err)
+		}
+		req.Dir = t.TempDir()
+		if _, err := Sync(ctx, req); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", c.remove, err)
+		}
+		got, err := Verify(ctx, VerifyRequest{Dir: req.Cache, Remove: true})
+		if err != nil || len(got) != 1 || got[0].Kind != "bytecode" || got[0].Reason != c.want {
+			t.Errorf("%s: %v, %v", c.remove, got, err)
+		}
+		if res := sync1(t, req); res.Fetched != 0 || res.Compiled != 1 {
+			t.Errorf("%s: afterwards %+v", c.remove, res)
+		}
 	}
 }

@@ -179,6 +179,6 @@ func lockEnv(ctx context.Context, dir string) (env string, unlock func(), err er
 	if err := os.Mkdir(above, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", nil, err
 	}
-	unlock, err = flock(ctx, above, true)
+	unlock, err = atomicfile.Lock(ctx, above, true, nil)
 	return env, unlock, err
 }

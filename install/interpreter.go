@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"appbundle/internal/atomicfile"
 	"appbundle/schema/pep425"
@@ -74,7 +73,8 @@ json.dump({
 // Ask asks the interpreter at the absolute path python what it is. The answer
 // is kept in the cache directory for as long as the file and the kernel stay the
 // same, but for that of a script, which may start another interpreter each
-// time. An empty cache means that it is not kept.
+// time. An empty cache means that it is not kept; that it cannot be kept makes no
+// difference but the time that it takes.
 func Ask(ctx context.Context, python, cache string) (*Interpreter, error) {
 	if !filepath.IsAbs(python) {
 		return nil, fmt.Errorf("python: %q is not an absolute path", python)
@@ -86,26 +86,39 @@ func Ask(ctx context.Context, python, cache string) (*Interpreter, error) {
 	if isScript(python) {
 		cache = ""
 	}
-	at := filepath.Join(cache, "interpreters", key+".json")
+	at := filepath.Join(cache, answersDir, key+".json")
 	var known Interpreter
 	if cache != "" && readJSON(at, &known) == nil && known.Path == python {
+		used(at)
 		return &known, nil
 	}
 	i, err := ask(ctx, python)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", python, err)
 	}
-	if cache == "" {
-		return i, nil
+	if cache != "" {
+		keepAnswer(ctx, cache, at, i)
 	}
-	text, err := json.Marshal(i)
+	return i, nil
+}
+
+// answersDir is where the cache has what interpreters said.
+const answersDir = "interpreters"
+
+// keepAnswer writes an answer into the cache, if it can.
+func keepAnswer(ctx context.Context, dir, at string, answer any) {
+	text, err := json.Marshal(answer)
 	if err != nil {
-		return nil, err
+		return // no field can make it fail
 	}
-	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-		return nil, err
+	release, err := (&cache{dir: dir}).share(ctx)
+	if err != nil {
+		return
 	}
-	return i, atomicfile.WriteFile(at, text, 0o644)
+	defer release()
+	if os.MkdirAll(filepath.Dir(at), 0o755) == nil {
+		_ = atomicfile.WriteFile(at, text, 0o644)
+	}
 }
 
 // interpreterKey changes when the interpreter does: with the file that the path
@@ -118,13 +131,12 @@ func interpreterKey(python string) (string, error) {
 	}
 	kernel, _ := os.ReadFile("/proc/version") // not there on macOS
 	cfg, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(python)), "pyvenv.cfg"))
-	var inode uint64
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		inode = sys.Ino
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "1\n%q\n%d %d %d\n%q\n%q\n", python, inode, st.Size(), st.ModTime().UnixNano(), kernel, cfg))
-	return hex.EncodeToString(sum[:16]), nil
+	sum := sha256.Sum256(fmt.Appendf(nil, "1\n%q\n%d %d %d\n%q\n%q\n", python, inode(st), st.Size(), st.ModTime().UnixNano(), kernel, cfg))
+	return hex.EncodeToString(sum[:answerSum]), nil
 }
+
+// answerSum is how much of a SHA-256 names an answer, in bytes.
+const answerSum = 16
 
 // oldestMinor is the minor version of Python 3 that brought byte code without
 // times.

@@ -2,10 +2,8 @@ package install
 
 import (
 	"context"
-	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,75 +11,176 @@ import (
 	"time"
 
 	"appbundle/internal/atomicfile"
+	"appbundle/internal/fetch"
 )
 
-// A Pruned is what Prune removed.
+// A PruneRequest says what may go from a cache.
+type PruneRequest struct {
+	Dir    string    // the cache directory; that there is none is no error
+	Before time.Time // what was used last before it goes
+	Waits  func()    // hears that somebody uses the cache, for whom Prune waits; nil means nobody does
+}
+
+// Pruned is what Prune removed.
 type Pruned struct {
-	Wheels   int
-	Bytecode int
+	Wheels   int   // unpacked
+	Bytecode int   // of wheels, for one version of Python
+	Answers  int   // of indexes and interpreters
+	Files    int   // as they were downloaded
+	Left     int   // what killed processes left
 	Bytes    int64 // of files that no environment shares
 }
 
-// Prune removes from the cache directory every wheel that no environment was
-// made from since before, byte code without its wheel, and what killed
-// processes left. It waits until no environment is being made. Environments
-// stay whole: what they share with the cache is theirs too.
-func Prune(ctx context.Context, dir string, before time.Time) (Pruned, error) {
-	var p Pruned
-	c := &cache{dir: dir}
-	release, err := c.lock(ctx, true)
+// Prune removes from the cache directory all that nothing has used since a time:
+// wheels that no environment was made from, byte code, and the answers and files
+// that were fetched; and whatever killed processes left. It waits until nobody
+// uses the cache. Environments stay whole: what they share with the cache is
+// theirs too. Files that no cache has are left alone.
+func Prune(ctx context.Context, req PruneRequest) (Pruned, error) {
+	fetched, err := fetch.Prune(ctx, req.Dir, req.Before, req.Waits)
+	p := pruning{PruneRequest: req, Pruned: Pruned{Answers: fetched.Entries, Files: fetched.Files, Left: fetched.Left, Bytes: fetched.Bytes}}
 	if err != nil {
-		return p, err
+		return p.Pruned, err
 	}
-	defer release()
-	err = c.entries(wheelsDir, func(path string, st fs.FileInfo) error {
-		if !isTemporary(path) && !st.ModTime().Before(before) {
-			return nil
-		}
-		p.Wheels++
-		return p.remove(path)
-	})
+	unlock, err := atomicfile.Lock(ctx, req.Dir, true, req.Waits)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p.Pruned, nil
+	}
 	if err != nil {
-		return p, err
+		return p.Pruned, err
 	}
-	magics, err := readDir(filepath.Join(dir, bytecodeDir))
-	if err != nil {
-		return p, err
-	}
-	for _, m := range magics {
-		err := c.entries(filepath.Join(bytecodeDir, m.Name()), func(path string, _ fs.FileInfo) error {
-			_, err := os.Lstat(filepath.Join(dir, wheelsDir, filepath.Base(path)))
-			if err == nil && !isTemporary(path) {
-				return nil
-			}
-			p.Bytecode++
-			return p.remove(path)
-		})
-		if err != nil {
-			return p, err
-		}
-	}
-	// Nobody waits for these: who fills an entry shares the lock of the cache.
-	return p, c.entries(locksDir, func(path string, _ fs.FileInfo) error { return os.Remove(path) })
+	defer unlock()
+	return p.Pruned, p.all(ctx)
 }
 
-// entries calls do for everything in a directory of the cache.
-func (c *cache) entries(name string, do func(path string, st fs.FileInfo) error) error {
-	dir := filepath.Join(c.dir, name)
-	entries, err := readDir(dir)
+// A pruning is a Prune that has the cache alone.
+type pruning struct {
+	PruneRequest
+	Pruned
+}
+
+func (p *pruning) all(ctx context.Context) error {
+	c := &cache{dir: p.Dir}
+	err := c.entries(ctx, wheelsDir, isDigest, func(e cacheEntry) error { return p.remove(e, &p.Wheels) })
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err == nil {
-			err = do(filepath.Join(dir, e.Name()), st)
+	err = c.bytecodes(ctx, func(e cacheEntry) error {
+		if _, err := os.Lstat(filepath.Join(p.Dir, wheelsDir, e.name)); errors.Is(err, fs.ErrNotExist) {
+			e.useless = true
+		}
+		return p.remove(e, &p.Bytecode)
+	})
+	if err != nil {
+		return err
+	}
+	err = c.entries(ctx, answersDir, isAnswer, func(e cacheEntry) error { return p.remove(e, &p.Answers) })
+	if err != nil {
+		return err
+	}
+	// Nobody waits for these: who fills an entry shares the lock of the cache.
+	err = c.entries(ctx, locksDir, isLock, func(e cacheEntry) error { return os.Remove(e.path) })
+	if err != nil {
+		return err
+	}
+	return c.removeEmpty()
+}
+
+// removeEmpty removes the directories that hold nothing any more.
+func (c *cache) removeEmpty() error {
+	magics, err := c.magics()
+	for _, dir := range append(magics, wheelsDir, bytecodeDir, answersDir, locksDir) {
+		_ = os.Remove(filepath.Join(c.dir, dir)) // refused unless it is empty
+	}
+	return err
+}
+
+// remove removes what nothing has used for long.
+func (p *pruning) remove(e cacheEntry, n *int) error {
+	switch {
+	case e.left:
+		n = &p.Left
+	case !e.useless && !e.used.Before(p.Before):
+		return nil
+	}
+	*n++
+	_ = filepath.WalkDir(e.path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // only counted, and removed below in any case
+		}
+		if st, err := d.Info(); err == nil && links(st) == 1 {
+			p.Bytes += st.Size()
+		}
+		return nil
+	})
+	return atomicfile.RemoveAll(e.path)
+}
+
+// A cacheEntry is what lies in a directory of the cache under a name of ours.
+type cacheEntry struct {
+	name, path string
+	used       time.Time
+	left       bool // by a process that was killed, or by one that still runs
+	useless    bool
+}
+
+// entries calls do for everything in a directory of the cache that has a name of
+// ours. The rest was put there by somebody else.
+func (c *cache) entries(ctx context.Context, dir string, isOurs func(name string) bool, do func(cacheEntry) error) error {
+	below, err := readDir(filepath.Join(c.dir, dir))
+	if err != nil {
+		return err
+	}
+	for _, d := range below {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		e := cacheEntry{name: d.Name(), path: filepath.Join(c.dir, dir, d.Name())}
+		if of, ok := atomicfile.Temporary(e.name); ok {
+			e.name, e.left = of, true
+		}
+		if !isOurs(e.name) {
+			continue
+		}
+		st, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was temporary, or another answer took its place
 		}
 		if err != nil {
 			return err
 		}
+		e.used = st.ModTime()
+		if err := do(e); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// bytecodes calls do for the byte code of every wheel, for every version of
+// Python.
+func (c *cache) bytecodes(ctx context.Context, do func(cacheEntry) error) error {
+	magics, err := c.magics()
+	if err != nil {
+		return err
+	}
+	for _, dir := range magics {
+		if err := c.entries(ctx, dir, isDigest, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// magics gives the directories of byte code, one for each version of Python.
+func (c *cache) magics() (dirs []string, err error) {
+	below, err := readDir(filepath.Join(c.dir, bytecodeDir))
+	for _, d := range below {
+		if d.IsDir() && isMagic(d.Name()) {
+			dirs = append(dirs, filepath.Join(bytecodeDir, d.Name()))
+		}
+	}
+	return dirs, err
 }
 
 // readDir is os.ReadDir; a directory that does not exist is empty.
@@ -93,111 +192,35 @@ func readDir(dir string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-func isTemporary(path string) bool { return strings.HasPrefix(filepath.Base(path), ".") }
-
-func (p *Pruned) remove(path string) error {
-	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return nil // only counted, and removed below in any case
-		}
-		if st, err := d.Info(); err == nil && links(st) == 1 {
-			p.Bytes += st.Size()
-		}
-		return nil
-	})
-	return atomicfile.RemoveAll(path)
+// isDigest reports whether a name is a SHA-256.
+func isDigest(name string) bool {
+	sum, err := hex.DecodeString(name)
+	return err == nil && len(sum) == 32
 }
 
-// A Damage is an entry of the cache that is not what it was.
-type Damage struct {
-	SHA256 string // of the wheel
-	Name   string // "flask 3.1.3", "" where not even that is known
-	File   string // of the wheel; "" where its index is damaged
-	Reason string
+// isLock knows the names of the locks: a SHA-256, perhaps after a magic number.
+func isLock(name string) bool {
+	return len(name) >= 64 && isDigest(name[len(name)-64:])
 }
 
-// Verify reads every wheel of the cache and reports what is not as it was
-// unpacked: somebody wrote to a file that is shared, or the disk did. With
-// remove it removes such wheels, so that they are fetched anew; environments
-// that share the damage have to be made anew. It waits until no environment is
-// being made. Byte code is not read: it can always be made from the wheel, and
-// goes with it.
-func Verify(ctx context.Context, dir string, remove bool) ([]Damage, error) {
-	c := &cache{dir: dir}
-	release, err := c.lock(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	var found []Damage
-	err = c.entries(wheelsDir, func(path string, _ fs.FileInfo) error {
-		if isTemporary(path) {
-			return nil
-		}
-		d, err := verifyTree(ctx, path)
-		if err != nil || d == nil {
-			return err
-		}
-		found = append(found, *d)
-		if !remove {
-			return nil
-		}
-		if err := c.removeBytecode(d.SHA256); err != nil {
-			return err
-		}
-		return atomicfile.RemoveAll(path)
-	})
-	return found, err
+// isMagic knows what byte code is for: cpython-311-a70d0d0a.
+func isMagic(name string) bool {
+	tag, magic, ok := cutLast(name, "-")
+	_, err := hex.DecodeString(magic)
+	return ok && tag != "" && err == nil && len(magic) == 8
 }
 
-func (c *cache) removeBytecode(digest string) error {
-	return c.entries(bytecodeDir, func(path string, _ fs.FileInfo) error {
-		return atomicfile.RemoveAll(filepath.Join(path, digest))
-	})
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
 
-// verifyTree compares the files of a tree with its index.
-func verifyTree(ctx context.Context, path string) (*Damage, error) {
-	d := &Damage{SHA256: filepath.Base(path)}
-	t, err := readTree(path)
-	if errors.Is(err, errIndex) || errors.Is(err, fs.ErrNotExist) {
-		d.Reason = "its index is damaged"
-		return d, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	d.Name = t.name + " " + t.version
-	for _, f := range t.files {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		sum, size, err := hashFile(filepath.Join(path, filepath.FromSlash(f.path)))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			d.Reason = "is missing"
-		case err != nil:
-			return nil, err
-		case size != f.size:
-			d.Reason = fmt.Sprintf("has %d bytes, and had %d", size, f.size)
-		case sum != f.sum:
-			d.Reason = "has another content"
-		default:
-			continue
-		}
-		d.File = f.path
-		return d, nil
-	}
-	return nil, nil
-}
-
-func hashFile(path string) (sum string, size int64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close() // opened for reading: nothing can be lost
-	h := sha256.New()
-	size, err = io.Copy(h, f)
-	return encodeSum(h.Sum(nil)), size, err
+// isAnswer knows the files of answers.
+func isAnswer(name string) bool {
+	stem, ok := strings.CutSuffix(name, ".json")
+	sum, err := hex.DecodeString(stem)
+	return ok && err == nil && len(sum) == answerSum
 }

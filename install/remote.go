@@ -3,7 +3,6 @@ package install
 import (
 	"context"
 	"io"
-	"os"
 
 	"appbundle/internal/fetch"
 	"appbundle/schema"
@@ -19,24 +18,16 @@ type Remote struct {
 	Warn      func(msg string) // is told once when the cache cannot be written
 }
 
-// Open gives what [Request] calls Fetch, and a function that ends it.
-func (r Remote) Open() (get func(context.Context, schema.LockedFile, io.Writer) error, end func(), err error) {
-	c, err := fetch.New(fetch.Config{Dir: r.Cache, CAFile: r.CAFile, Netrc: r.Netrc, UserAgent: r.UserAgent, Warn: r.Warn})
+// Open gives what [Request] calls Fetch, and a function that ends it. What is
+// fetched is not kept, but for what Sync makes of it: only what a resolver had
+// to download whole is in the cache as it was, and taken from there.
+func (r Remote) Open(ctx context.Context) (get func(context.Context, schema.LockedFile, io.Writer) error, end func(), err error) {
+	c, err := fetch.New(ctx, fetch.Config{Dir: r.Cache, CAFile: r.CAFile, Netrc: r.Netrc, UserAgent: r.UserAgent, Warn: r.Warn})
 	if err != nil {
 		return nil, nil, err
 	}
 	get = func(ctx context.Context, f schema.LockedFile, w io.Writer) error {
-		kept, err := c.File(ctx, fetch.File{URL: f.URL, Size: f.Size, Hashes: f.Hashes})
-		if err != nil {
-			return err
-		}
-		file, err := os.Open(kept.Path)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		_, err = io.Copy(w, file)
-		return err
+		return c.Copy(ctx, fetch.File{URL: f.URL, Size: f.Size, Hashes: f.Hashes}, w)
 	}
 	return get, c.Close, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -62,18 +63,30 @@ func (t *tree) encode() []byte {
 	return b.Bytes()
 }
 
-var errIndex = errors.New("is no index of an unpacked wheel")
+// ErrDamaged says that an entry of the cache is not what was put there; Verify
+// finds and removes it.
+var ErrDamaged = errors.New("the cache is damaged")
+
+var errIndex = fmt.Errorf("%w: it is no index of an unpacked wheel", ErrDamaged)
+
+// orDamaged tells an entry that is not there from one without its index.
+func orDamaged(path string, err error) error {
+	if _, there := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && there == nil {
+		return fmt.Errorf("%s: %w", path, errIndex)
+	}
+	return err
+}
 
 // readTree reads the index of the tree at path.
 func readTree(path string) (*tree, error) {
 	at := filepath.Join(path, indexName)
 	text, err := os.ReadFile(at)
 	if err != nil {
-		return nil, err
+		return nil, orDamaged(path, err)
 	}
 	t := &tree{path: path}
 	if !t.decode(string(text)) {
-		return nil, fmt.Errorf("%s %w", at, errIndex)
+		return nil, fmt.Errorf("%s: %w", at, errIndex)
 	}
 	return t, nil
 }

@@ -84,7 +84,7 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	}
 	remote := install.Remote{Cache: cache, CAFile: conf.cert, Netrc: g.netrc(), UserAgent: "appbundle/" + version,
 		Warn: func(msg string) { out.warn("appbundle: %s", msg) }}
-	get, end, err := remote.Open()
+	get, end, err := remote.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

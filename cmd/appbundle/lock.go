@@ -263,7 +263,7 @@ func target(ctx context.Context, app *bundle.App, platform, python, flag, cache 
 
 // solve asks the index, and computes the hashes that it does not say.
 func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Request) (*resolve.Resolution, error) {
-	index, err := pypi.New(src)
+	index, err := pypi.New(ctx, src)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"appbundle/internal/atomicfile"
 )
@@ -24,10 +25,26 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// A Bucket is a directory of the cache with entries of one kind.
+type Bucket string
+
+// The buckets. Prune knows no others: what else is in the directory of a cache
+// is not ours.
+const (
+	Pages    Bucket = "pages"    // of every Form
+	Metadata Bucket = "metadata" // of files, whatever the caller makes of it
+	Sidecars Bucket = "sidecars" // whether an index has metadata beside its files
+
+	files Bucket = "files" // whole, and named by their SHA-256
+)
+
+var buckets = []Bucket{Pages, Metadata, Sidecars, files}
+
 // Load gives what Store keeps under bucket and key; false where there is
 // nothing, or nothing that can be trusted.
-func (c *Client) Load(bucket, key string) ([]byte, bool) {
-	f, err := os.Open(c.entryPath(bucket, key))
+func (c *Client) Load(bucket Bucket, key string) ([]byte, bool) {
+	path := c.entryPath(bucket, key)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, false
 	}
@@ -40,13 +57,24 @@ func (c *Client) Load(bucket, key string) ([]byte, bool) {
 	if _, err := io.ReadFull(f, raw); err != nil {
 		return nil, false
 	}
-	return decodeEntry(raw)
+	data, ok := decodeEntry(raw)
+	if ok {
+		c.used(path, info)
+	}
+	return data, ok
 }
 
-// Store keeps data under bucket, a word, and key, any text that holds no secret.
+// used notes that an entry was used, which only Prune wants to know.
+func (c *Client) used(path string, info os.FileInfo) {
+	if now := c.cfg.Now(); now.Sub(info.ModTime()) > time.Minute {
+		_ = os.Chtimes(path, now, now)
+	}
+}
+
+// Store keeps data under bucket and key, any text that holds no secret.
 // Whether it can be kept makes no difference to a caller: a cache that cannot be
 // written is slow, not wrong.
-func (c *Client) Store(bucket, key string, data []byte) {
+func (c *Client) Store(bucket Bucket, key string, data []byte) {
 	path := c.entryPath(bucket, key)
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
@@ -57,12 +85,15 @@ func (c *Client) Store(bucket, key string, data []byte) {
 	}
 }
 
-// entryPath spreads entries over 256 directories. The key is hashed: it may
-// hold any byte and be of any length.
-func (c *Client) entryPath(bucket, key string) string {
+// entryPath hashes the key: it may hold any byte and be of any length.
+func (c *Client) entryPath(bucket Bucket, key string) string {
 	sum := sha256.Sum256([]byte(key))
-	name := hex.EncodeToString(sum[:])
-	return filepath.Join(c.cfg.Dir, bucket, name[:2], name)
+	return c.path(bucket, hex.EncodeToString(sum[:]))
+}
+
+// path spreads entries over 256 directories.
+func (c *Client) path(bucket Bucket, name string) string {
+	return filepath.Join(c.cfg.Dir, string(bucket), name[:2], name)
 }
 
 func (c *Client) warn(msg string) {

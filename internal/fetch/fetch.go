@@ -37,6 +37,10 @@
 // with the validators that the server gave. That a page does not exist is
 // remembered too. Files are fresh for ever.
 //
+// A Client that is not closed has the directory's lock together with others;
+// [Prune] and [Verify] take it alone where they remove something. When an entry
+// was used last is its time of modification, to the minute.
+//
 // # Errors
 //
 // An [*Error] is one sentence that names the URL, without credentials and query,
@@ -55,6 +59,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"appbundle/internal/atomicfile"
 )
 
 // A Config says how to fetch.
@@ -90,11 +96,13 @@ type Client struct {
 	mu     sync.Mutex
 	logins []login
 
-	warned sync.Once
+	warned  sync.Once
+	release func() // the lock of the cache; may be called again
 }
 
-// New makes a Client and the directory of its cache.
-func New(cfg Config) (*Client, error) {
+// New makes a Client and the directory of its cache. It waits while somebody
+// removes entries from there.
+func New(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("a cache needs a directory")
 	}
@@ -109,9 +117,6 @@ func New(cfg Config) (*Client, error) {
 	setDefault(&cfg.UserAgent, "appbundle")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
 	}
 	roots, err := readRoots(cfg.CAFile)
 	if err != nil {
@@ -137,11 +142,21 @@ func New(cfg Config) (*Client, error) {
 		TLSHandshakeTimeout:    cfg.Stall,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	if c.release, err = atomicfile.Lock(ctx, cfg.Dir, false, nil); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
 	return c, nil
 }
 
-// Close gives up the connections that are kept open. The Client works on.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close gives up the connections that are kept open, and the cache: the Client
+// and the files that it gave must not be used any more.
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.release()
+}
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -31,7 +31,8 @@ type File struct {
 	Hashes map[string]string // algorithm to hex digest; sha256, sha384 and sha512 are checked
 }
 
-// A Kept is a file in the cache. It must not be changed.
+// A Kept is a file in the cache, which stays there until the Client is closed.
+// It must not be changed.
 type Kept struct {
 	Path   string
 	Size   int64
@@ -67,10 +68,10 @@ func (c *Client) File(ctx context.Context, f File) (Kept, error) {
 // keptFile looks for f in the cache.
 func (c *Client) keptFile(f File) (Kept, bool) {
 	sum := strings.ToLower(f.Hashes["sha256"])
-	if len(sum) != 2*sha256.Size || strings.Trim(sum, "0123456789abcdef") != "" {
+	if !isDigest(sum) {
 		return Kept{}, false
 	}
-	path := c.filePath(sum)
+	path := c.path(files, sum)
 	in, err := os.Open(path)
 	if err != nil {
 		return Kept{}, false
@@ -80,17 +81,23 @@ func (c *Client) keptFile(f File) (Kept, bool) {
 	if _, err := io.Copy(check, in); err != nil || check.done() != nil {
 		return Kept{}, false
 	}
+	if info, err := in.Stat(); err == nil {
+		c.used(path, info)
+	}
 	return Kept{path, check.n, check.sha256()}, true
 }
 
+// arrival begins the name of a file whose digest is not known yet.
+const arrival = "arriving-"
+
 // keepFile writes the body of resp into the cache.
 func (c *Client) keepFile(f File, resp *http.Response) (Kept, error) {
-	dir := filepath.Join(c.cfg.Dir, "files")
+	dir := filepath.Join(c.cfg.Dir, string(files))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Kept{}, err
 	}
 	// Its name is known at the end. Nobody else writes to a random one.
-	arriving := filepath.Join(dir, "arriving-"+rand.Text())
+	arriving := filepath.Join(dir, arrival+rand.Text())
 	out, err := atomicfile.Create(arriving, 0o600)
 	if err != nil {
 		return Kept{}, err
@@ -106,7 +113,7 @@ func (c *Client) keepFile(f File, resp *http.Response) (Kept, error) {
 	if err := out.Commit(); err != nil {
 		return Kept{}, err
 	}
-	kept := Kept{c.filePath(check.sha256()), check.n, check.sha256()}
+	kept := Kept{c.path(files, check.sha256()), check.n, check.sha256()}
 	if err := os.MkdirAll(filepath.Dir(kept.Path), 0o700); err != nil {
 		os.Remove(arriving)
 		return Kept{}, err
@@ -116,10 +123,6 @@ func (c *Client) keepFile(f File, resp *http.Response) (Kept, error) {
 		return Kept{}, err
 	}
 	return kept, nil
-}
-
-func (c *Client) filePath(sum string) string {
-	return filepath.Join(c.cfg.Dir, "files", sum[:2], sum)
 }
 
 // A checker is written what a file holds and judges it.

@@ -42,7 +42,7 @@ func newClient(t testing.TB, cfg Config) (*Client, *waits) {
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
 	}
-	c, err := New(cfg)
+	c, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestConfig(t *testing.T) {
 		{Config{Dir: dir, Credentials: []Credential{{URL: "ftp://u:s3cret@host/"}}}, "ftp://host/: only http and https URLs with a host can be fetched"},
 	}
 	for _, tt := range tests {
-		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
+		if _, err := New(t.Context(), tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("New(%+v) = %v, want %s", tt.cfg, err, tt.want)
 		}
 	}

@@ -206,12 +206,9 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// pageBucket holds the pages of every Form.
-const pageBucket = "pages"
-
 // loadPage gives a page that was kept, nil for none.
 func (c *Client) loadPage(key, url string) *keptPage {
-	data, ok := c.Load(pageBucket, key)
+	data, ok := c.Load(Pages, key)
 	if !ok {
 		return nil
 	}
@@ -241,5 +238,5 @@ func (c *Client) storePage(key string, k *keptPage) {
 	}
 	data := make([]byte, 0, len(head)+1+len(k.reduced))
 	data = append(append(data, head...), '\n')
-	c.Store(pageBucket, key, append(data, k.reduced...))
+	c.Store(Pages, key, append(data, k.reduced...))
 }

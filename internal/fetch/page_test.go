@@ -213,7 +213,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 	dir := t.TempDir()
 	var warnings []string
 	c, _ := newClient(t, Config{Dir: dir, Warn: func(s string) { warnings = append(warnings, s) }})
-	if err := os.WriteFile(filepath.Join(dir, pageBucket), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, string(Pages)), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -270,7 +270,7 @@ func TestProcesses(t *testing.T) {
 // peer is what each of the processes does.
 func peer(spec string) int {
 	dir, base, _ := strings.Cut(spec, " ")
-	c, err := New(Config{Dir: dir})
+	c, err := New(context.Background(), Config{Dir: dir})
 	if err != nil {
 		fmt.Println(err)
 		return 1

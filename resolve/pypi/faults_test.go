@@ -223,7 +223,7 @@ func TestProcesses(t *testing.T) {
 func peer(spec string) error {
 	dir, url, _ := strings.Cut(spec, " ")
 	url, off := strings.CutPrefix(url, "offline ")
-	x, err := New(Config{Index: url + "/simple/", Fetch: fetch.Config{Dir: dir, Offline: off}})
+	x, err := New(context.Background(), Config{Index: url + "/simple/", Fetch: fetch.Config{Dir: dir, Offline: off}})
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func TestFindLinksDirectory(t *testing.T) {
 	if len(*warnings) != 1 || (*warnings)[0] != "find-links: there is no directory none" {
 		t.Errorf("warnings %q", *warnings)
 	}
-	if _, err := New(Config{NoIndex: true, FindLinks: []string{root + "/wheels/README"}, Fetch: offline(t.TempDir())}); err == nil || err.Error() != "find-links: "+root+"/wheels/README is no directory" {
+	if _, err := New(t.Context(), Config{NoIndex: true, FindLinks: []string{root + "/wheels/README"}, Fetch: offline(t.TempDir())}); err == nil || err.Error() != "find-links: "+root+"/wheels/README is no directory" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -313,7 +313,7 @@ func newIndex(t testing.TB, cfg Config) (*Index, *[]string) {
 	}
 	warnings := new([]string)
 	cfg.Warn = func(msg string) { *warnings = append(*warnings, msg) }
-	x, err := New(cfg)
+	x, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

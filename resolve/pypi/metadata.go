@@ -56,7 +56,7 @@ type text struct {
 func (x *Index) readMetadata(ctx context.Context, name string, f *file) (*resolve.Metadata, error) {
 	keys := f.metadataKeys()
 	for _, key := range keys {
-		if data, ok := x.client.Load(metadataBucket, key); ok {
+		if data, ok := x.client.Load(fetch.Metadata, key); ok {
 			if m, err := x.decodeMetadata(name, f, data); err == nil || isAnswer(err) {
 				return m, err
 			}
@@ -71,12 +71,10 @@ func (x *Index) readMetadata(ctx context.Context, name string, f *file) (*resolv
 		if t.checked {
 			key = keys[0]
 		}
-		x.client.Store(metadataBucket, key, schema.ReduceCoreMetadata(t.data))
+		x.client.Store(fetch.Metadata, key, schema.ReduceCoreMetadata(t.data))
 	}
 	return x.decodeMetadata(name, f, t.data)
 }
-
-const metadataBucket = "metadata"
 
 // metadataKeys are where the metadata of f may be in the cache: that of a file
 // with this digest, whoever has it, and what one index says of it. A file of

@@ -326,7 +326,7 @@ func TestNew(t *testing.T) {
 		{Config{NoIndex: true, FindLinks: []string{"file://host/x"}, Fetch: cache}, `find-links: "file://host/x" is no file: URL of a directory`},
 		{Config{NoIndex: true, FindLinks: []string{"https://"}, Fetch: cache}, "find-links: https:: only http and https URLs with a host can be fetched"},
 	} {
-		if _, err := New(tt.cfg); err == nil || err.Error() != tt.want {
+		if _, err := New(t.Context(), tt.cfg); err == nil || err.Error() != tt.want {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}
 	}

@@ -44,6 +44,7 @@
 package pypi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -102,8 +103,9 @@ type Index struct {
 
 var _ resolve.Provider = (*Index)(nil)
 
-// New makes an Index. Nothing is fetched yet.
-func New(cfg Config) (*Index, error) {
+// New makes an Index, which the caller closes. Nothing is fetched yet; it waits
+// while somebody removes entries from the cache.
+func New(ctx context.Context, cfg Config) (*Index, error) {
 	if cfg.Index == "" && !cfg.NoIndex {
 		return nil, errors.New("no index is given")
 	}
@@ -117,13 +119,21 @@ func New(cfg Config) (*Index, error) {
 		cfg.Fetch.Warn = x.warn
 	}
 	var err error
-	if x.client, err = fetch.New(cfg.Fetch); err != nil {
+	if x.client, err = fetch.New(ctx, cfg.Fetch); err != nil {
 		return nil, err
 	}
+	if err := x.addSources(cfg); err != nil {
+		x.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+func (x *Index) addSources(cfg Config) error {
 	if !cfg.NoIndex {
 		for _, raw := range slices.Concat(cfg.Extra, []string{cfg.Index}) {
 			if err := x.addServer(raw); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
@@ -134,13 +144,13 @@ func New(cfg Config) (*Index, error) {
 	}
 	for _, spec := range cfg.FindLinks {
 		if err := x.addLinks(spec); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return x, nil
+	return nil
 }
 
-// Close gives up the connections that are kept open.
+// Close gives up the connections that are kept open, and the cache.
 func (x *Index) Close() { x.client.Close() }
 
 func (x *Index) addServer(raw string) error {

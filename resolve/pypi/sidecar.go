@@ -115,15 +115,13 @@ const (
 	rememberNo  = 24 * time.Hour
 )
 
-const probeBucket = "sidecars"
-
 func (x *Index) remember(s *server, a answer) {
 	word := map[answer]string{yes: "yes", no: "no"}[a]
-	x.client.Store(probeBucket, s.url, []byte(word+" "+strconv.FormatInt(x.now().Unix(), 10)))
+	x.client.Store(fetch.Sidecars, s.url, []byte(word+" "+strconv.FormatInt(x.now().Unix(), 10)))
 }
 
 func (x *Index) recall(s *server) answer {
-	data, ok := x.client.Load(probeBucket, s.url)
+	data, ok := x.client.Load(fetch.Sidecars, s.url)
 	if !ok {
 		return unknown
 	}

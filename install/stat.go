@@ -12,3 +12,11 @@ func links(st fs.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// inode is the number of a file, 0 where it has none.
+func inode(st fs.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Ino
+	}
+	return 0
+}
