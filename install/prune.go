@@ -221,6 +221,6 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // isAnswer knows the files of answers.
 func isAnswer(name string) bool {
 	stem, ok := strings.CutSuffix(name, ".json")
-	sum, err := hex.DecodeString(stem)
+	sum, err := hex.DecodeString(strings.TrimPrefix(stem, pipPrefix))
 	return ok && err == nil && len(sum) == answerSum
 }

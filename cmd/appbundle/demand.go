@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 
 	"appbundle/bundle"
+	"appbundle/install"
 	"appbundle/internal/fetch"
 	"appbundle/resolve"
 	"appbundle/resolve/pypi"
@@ -51,7 +53,7 @@ func inputs(app *bundle.App) map[string]string {
 
 // sources says where the packages of an app come from: index, where the command
 // line names one, else the dependency files, else what the user told pip.
-func (g *globals) sources(app *bundle.App, index, cache string, warn func(string)) (pypi.Config, error) {
+func (g *globals) sources(ctx context.Context, app *bundle.App, index, cache string, warn func(string)) (pypi.Config, error) {
 	cfg := pypi.Config{Root: app.Dir, Warn: warn}
 	conf, err := readPipConf(g.env)
 	if err != nil {
@@ -100,7 +102,11 @@ func (g *globals) sources(app *bundle.App, index, cache string, warn func(string
 		if err != nil {
 			return cfg, &noIndexError{}
 		}
-		if cfg.Index, err = defaultIndex(python); err != nil {
+		cfg.Index, err = install.PipIndex(ctx, python, cache)
+		if errors.Is(err, install.ErrNoPip) {
+			return cfg, &noIndexError{}
+		}
+		if err != nil {
 			return cfg, err
 		}
 	}

@@ -171,7 +171,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if s := o.resolution.value; s != "highest" {
 		req.Strategy = resolve.Strategy(s)
 	}
-	src, err := g.sources(app, o.index, cache, func(msg string) { out.warn("appbundle: %s", msg) })
+	src, err := g.sources(ctx, app, o.index, cache, func(msg string) { out.warn("appbundle: %s", msg) })
 	if err != nil {
 		return err
 	}

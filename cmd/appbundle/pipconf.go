@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -112,26 +111,6 @@ func (c *pipConf) set(name, value string) error {
 		}
 	}
 	return nil
-}
-
-// pipIndex prints the index that pip takes when nobody names one. Where pip is
-// not installed it is the pip that venv would install.
-const pipIndex = `try:
-    import pip
-except ImportError:
-    import ensurepip, glob, os, sys
-    places = getattr(ensurepip, "_WHEEL_PKG_DIR", None), os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
-    sys.path[:0] = [w for p in places if p for w in glob.glob(os.path.join(p, "pip-*.whl"))]
-from pip._internal.models.index import PyPI
-print(PyPI.simple_url)`
-
-// defaultIndex asks the pip of an interpreter for it.
-func defaultIndex(python string) (string, error) {
-	out, err := exec.Command(python, "-I", "-c", pipIndex).Output()
-	if err != nil {
-		return "", &noIndexError{}
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // A noIndexError says that nothing names an index.
