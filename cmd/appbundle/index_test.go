@@ -58,6 +58,19 @@ func wheel(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(out.Close())
 }
 
+// spoil CACHE writes to web.py of the cache.
+func spoil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: spoil CACHE")
+	}
+	found, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "wheels/*/site/web.py"))
+	ts.Check(err)
+	for _, file := range found {
+		ts.Check(os.Chmod(file, 0o644)) // read-only, which stops everybody but root
+		ts.Check(os.WriteFile(file, []byte("version = 'spoilt'\n"), 0o644))
+	}
+}
+
 // index DIR serves the files of a directory as an index at $INDEX until the
 // script ends. What arrives later is there at once.
 func index(ts *testscript.TestScript, neg bool, args []string) {

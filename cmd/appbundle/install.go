@@ -101,6 +101,9 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	if errors.Is(err, schema.ErrNotCovered) {
 		return nil, &coverError{lock, err}
 	}
+	if errors.Is(err, install.ErrDamaged) {
+		return nil, &damageError{err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +149,13 @@ func tellInstalled(out *printer, res *install.Result, format string) error {
 	out.remark("%s for %s, %d fetched", count(len(res.Packages), "package"), res.Target, res.Fetched)
 	return nil
 }
+
+// A damageError says that the cache is not what it was.
+type damageError struct{ err error }
+
+func (e *damageError) Error() string { return e.err.Error() }
+func (e *damageError) Unwrap() error { return e.err }
+func (e *damageError) Hint() string  { return "appbundle cache verify --fix" }
 
 // A coverError says that the lock was not made for this host.
 type coverError struct {

@@ -19,7 +19,7 @@ func TestDirect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	x, err := New(Config{Index: "http://127.0.0.1:9/", Root: root, Fetch: fetch.Config{Dir: t.TempDir()}, Direct: []Direct{
+	x, err := New(t.Context(), Config{Index: "http://127.0.0.1:9/", Root: root, Fetch: fetch.Config{Dir: t.TempDir()}, Direct: []Direct{
 		{Path: "foo-1.0-py3-none-any.whl", Only: true},
 		{Path: "foo-2.0-py3-none-any.whl", Only: true},
 		{URL: "https://host.test/a/bar-3.tar.gz#sha256=" + sum([]byte("bar")), Only: true},
@@ -57,7 +57,7 @@ func TestDirectErrors(t *testing.T) {
 		{Direct{URL: "ftp://host.test/foo-1.tar.gz"}, "ftp://host.test/foo-1.tar.gz: is no URL of a file that can be fetched"},
 	}
 	for _, tt := range tests {
-		_, err := New(Config{NoIndex: true, Root: t.TempDir(), Fetch: fetch.Config{Dir: t.TempDir()}, Direct: []Direct{tt.direct}})
+		_, err := New(t.Context(), Config{NoIndex: true, Root: t.TempDir(), Fetch: fetch.Config{Dir: t.TempDir()}, Direct: []Direct{tt.direct}})
 		if bad := (*DirectError)(nil); !errors.As(err, &bad) || err.Error() != tt.want {
 			t.Errorf("New with %+v: %v, want %s", tt.direct, err, tt.want)
 		}

@@ -139,7 +139,7 @@ func (x *Index) addSources(cfg Config) error {
 	}
 	for _, d := range cfg.Direct {
 		if err := x.addDirect(d); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, spec := range cfg.FindLinks {
