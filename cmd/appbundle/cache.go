@@ -38,7 +38,7 @@ func newCacheDirCmd(g *globals, out *printer) *cobra.Command {
 		Short: "print where the cache is",
 		Args:  takes(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			dir, err := g.cacheDirectory()
+			dir, err := g.cachePlace()
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ func parseAge(s string) (time.Duration, error) {
 }
 
 func pruneCache(ctx context.Context, g *globals, out *printer, before time.Time, format string) error {
-	dir, err := g.cacheDirectory()
+	dir, err := g.cachePlace()
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ environment that was made from one has to be removed and made anew.`,
 }
 
 func verifyCache(ctx context.Context, g *globals, out *printer, fix bool, format string) error {
-	dir, err := g.cacheDirectory()
+	dir, err := g.cachePlace()
 	if err != nil {
 		return err
 	}
