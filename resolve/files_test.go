@@ -79,6 +79,35 @@ func TestLocalFileHasNoDate(t *testing.T) {
 	}
 }
 
+// A target that was not locked for gets its wheel, although the source
+// distribution, which is the same for all targets, is locked.
+func TestLockedForOtherTarget(t *testing.T) {
+	u := universe(t, "a 1 | wheel cp311-cp311-manylinux_2_17_x86_64 | wheel cp311-cp311-manylinux_2_17_aarch64 | sdist")
+	req := cloudRequest(t, "a")
+	first, err := resolve.Lock(t.Context(), u, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string
+	for _, f := range first.Packages[0].Files {
+		hashes = append(hashes, "sha256:"+f.Hashes["sha256"])
+	}
+	arm, err := pep425.ParseTarget("manylinux_2_28_aarch64", "3.11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Targets = append(req.Targets, resolve.NewTarget(arm))
+	req.Locked = map[string][]resolve.Locked{"a": {{Version: "1", Hashes: hashes}}}
+	res, err := resolve.Lock(t.Context(), u, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "a-1-cp311-cp311-manylinux_2_17_aarch64.whl a-1-cp311-cp311-manylinux_2_17_x86_64.whl a-1.tar.gz"
+	if got := fileNames(res.Packages[0].Files); got != want {
+		t.Errorf("the files are %s, want %s", got, want)
+	}
+}
+
 // Where the index has another file under the name of a locked one, the hash of
 // the source distribution beside it is no reason to install that.
 func TestAlteredFile(t *testing.T) {

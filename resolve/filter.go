@@ -62,12 +62,14 @@ func (f *filter) fitting(files []*File, target int) []*File {
 	})
 }
 
-// keep leaves the locked files, as long as there is one. Where the index has
-// another file under the name of a locked one, the lock says nothing of what
-// there is now, and all count.
+// keep leaves the locked files of those that fit a target, where the lock speaks
+// of that target. It does not where none of them fits, or no wheel of them though
+// there is one: the source distribution is locked for every target. Nor does it
+// where the index has another file under the name of a locked one.
 func (l *Locked) keep(files []*File) []*File {
 	kept := slices.DeleteFunc(slices.Clone(files), func(file *File) bool { return !file.hasHash(l.Hashes) })
-	if len(kept) == 0 || slices.ContainsFunc(files, l.altered) {
+	isWheel := func(file *File) bool { return file.Wheel != nil }
+	if len(kept) == 0 || slices.ContainsFunc(files, isWheel) && !slices.ContainsFunc(kept, isWheel) || slices.ContainsFunc(files, l.altered) {
 		return files
 	}
 	return kept

@@ -71,7 +71,8 @@ type Locked struct {
 	Version string
 	Marker  *pep508.Marker // nil for every target
 	// Hashes are those of its files, "sha256:…"; as long as the version stays,
-	// no other file is added where one of these can be installed.
+	// no other file is added where one of these can be installed, and a source
+	// distribution does not stand for a wheel.
 	Hashes []string
 	// Files are the names of its files: where the index has another file under
 	// such a name, Hashes do not count, and there is a warning.
