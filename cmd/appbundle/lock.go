@@ -199,6 +199,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	for _, w := range res.Warnings {
 		out.warn("appbundle: %v", w)
 	}
+	warnUpgrade(out, o.upgrade, old, lock)
 	return tellMoves(out, o, moves(old, lock, res, req), lock)
 }
 

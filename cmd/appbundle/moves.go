@@ -48,6 +48,17 @@ func moves(old, lock *schema.PyLock, res *resolve.Resolution, req resolve.Reques
 	return list
 }
 
+// warnUpgrade warns of names of --upgrade-package that mean nothing: a typing
+// error would otherwise look like a package without a newer version.
+func warnUpgrade(out *printer, names []string, old, lock *schema.PyLock) {
+	known := union(versionsOf(old), versionsOf(lock))
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			out.warn("appbundle: --upgrade-package %s: nothing asks for such a package", name)
+		}
+	}
+}
+
 // versionsOf gives the versions of each name in the order of the lock.
 func versionsOf(lock *schema.PyLock) map[string][]string {
 	all := map[string][]string{}
