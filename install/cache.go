@@ -37,7 +37,7 @@ const wheelsDir, bytecodeDir, locksDir = "wheels", "bytecode", "locks"
 
 // share takes part in the use of the cache, which is made where it is missing.
 func (c *cache) share(ctx context.Context) (release func(), err error) {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, err
 	}
 	return atomicfile.Lock(ctx, c.dir, false, nil)
@@ -58,7 +58,7 @@ func (c *cache) fill(ctx context.Context, at, digest string, found func() error,
 		return false, err
 	}
 	lock := filepath.Join(c.dir, locksDir, digest)
-	if err := os.MkdirAll(filepath.Dir(lock), 0o755); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(lock), 0o755); err != nil {
 		return false, err
 	}
 	if err := touch(lock); err != nil {
@@ -73,7 +73,7 @@ func (c *cache) fill(ctx context.Context, at, digest string, found func() error,
 		return false, err
 	}
 	above := filepath.Dir(at)
-	if err := os.MkdirAll(above, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(above, 0o755); err != nil {
 		return false, err
 	}
 	if err := removeStale(above, "."+filepath.Base(at)+".staging-"); err != nil {

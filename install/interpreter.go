@@ -116,8 +116,8 @@ func keepAnswer(ctx context.Context, dir, at string, answer any) {
 		return
 	}
 	defer release()
-	if os.MkdirAll(filepath.Dir(at), 0o755) == nil {
-		_ = atomicfile.WriteFile(at, text, 0o644)
+	if atomicfile.MkdirAll(filepath.Dir(at), 0o755) == nil {
+		_ = atomicfile.Replace(ctx, at, text, 0o644)
 	}
 }
 

@@ -23,10 +23,10 @@
 // # The seam
 //
 // Every operation that changes the disk passes [FS.Before] first. The zero FS
-// is the real file system and asks nobody. [Faults] gives one FS after the
-// other of which the first, second, third … operation fails, until a run needs
-// fewer operations; that is how a test shows the promise above for all of
-// them. Removing what failed is not an operation in this sense: there is
+// is the real file system and asks nobody, but for [Intercept] in the test of a
+// whole program. [Faults] gives one FS after the other of which the first,
+// second, third … operation fails, until a run needs fewer operations; that is
+// how a test shows the promise above for all of them. Removing what failed is not an operation in this sense: there is
 // nothing to do when it fails but to say so.
 //
 // The package follows no symbolic link at the final component: renaming
@@ -120,6 +120,13 @@ func (f *File) Commit() error {
 	}
 	f.done = true
 	return syncDir(f.fs, filepath.Dir(f.path))
+}
+
+// CommitAs is Commit for who learns the path only while he writes: it has to be
+// on the file system of that of Create.
+func (f *File) CommitAs(path string) error {
+	f.path = filepath.Clean(path)
+	return f.Commit()
 }
 
 func (f *File) commit() error {

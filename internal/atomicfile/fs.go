@@ -31,14 +31,41 @@ type FS struct {
 	Before func(op Op, path string) error
 }
 
-func (f FS) before(op Op, name string) error {
+// everywhere is the hook of every FS that has none.
+var everywhere func(op Op, path string) error
+
+// Intercept makes before the hook of every FS that has none. It is for the tests
+// of a whole program, which call it before anything else.
+func Intercept(before func(op Op, path string) error) { everywhere = before }
+
+// hook is what to ask before an operation, nil for nobody.
+func (f FS) hook() func(op Op, path string) error {
 	if f.Before == nil {
+		return everywhere
+	}
+	return f.Before
+}
+
+func (f FS) before(op Op, name string) error {
+	hook := f.hook()
+	if hook == nil {
 		return nil
 	}
-	if err := f.Before(op, name); err != nil {
+	if err := hook(op, name); err != nil {
 		return &fs.PathError{Op: string(op), Path: name, Err: err}
 	}
 	return nil
+}
+
+// MkdirAll is os.MkdirAll.
+func MkdirAll(path string, perm fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := (FS{}).before(OpMkdir, path); err != nil {
+		return err
+	}
+	return os.MkdirAll(path, perm)
 }
 
 // An Out is a new file that is open for writing.
@@ -118,7 +145,7 @@ func (r *Root) Open(name string) (*os.File, error) { return r.r.Open(name) }
 
 // before gives the hook the path from the first Root.
 func (r *Root) before(op Op, name string) error {
-	if r.fs.Before == nil {
+	if r.fs.hook() == nil {
 		return nil
 	}
 	return r.fs.before(op, path.Join(r.at, name))

@@ -1,10 +1,14 @@
 package atomicfile
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // Lock takes the lock of a file or directory, which exists: alone, or together
@@ -34,6 +38,59 @@ func Lock(ctx context.Context, path string, alone bool, waits func()) (unlock fu
 		f.Close()
 		if err != nil {
 			return nil, err
+		}
+	}
+}
+
+// LockNow is Lock alone for who does not wait: it reports whether it has the lock.
+func LockNow(path string) (unlock func(), ok bool) {
+	f, err := openLock(path)
+	if err != nil {
+		return nil, false
+	}
+	if flockFile(f, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return func() { f.Close() }, true
+}
+
+// turn is how long Replace waits for others. It takes them milliseconds; who
+// holds the lock longer is somebody's script around us.
+const turn = time.Second
+
+// Replace makes path hold data, whole or not at all, unless it does already.
+// Those who replace files of one directory take turns, so that each can remove
+// what one that was killed has left.
+func Replace(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
+	dir, base := filepath.Split(filepath.Clean(path))
+	if dir == "" {
+		dir = "."
+	}
+	waiting, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	unlock, err := Lock(waiting, dir, true, nil)
+	switch {
+	case err == nil:
+		defer unlock()
+		removeTemporary(dir, base)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, data) {
+		return nil
+	}
+	return WriteFile(path, data, perm)
+}
+
+// removeTemporary removes what was to be the file base, as far as it can.
+func removeTemporary(dir, base string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if of, ok := Temporary(e.Name()); ok && of == stem(base) && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -83,3 +83,65 @@ func TestTemporary(t *testing.T) {
 		}
 	}
 }
+
+func TestLockNow(t *testing.T) {
+	dir := t.TempDir()
+	unlock, ok := LockNow(dir)
+	if !ok {
+		t.Fatal("nobody has it")
+	}
+	if _, ok := LockNow(dir); ok {
+		t.Error("it was given twice")
+	}
+	unlock()
+	if _, ok := LockNow(filepath.Join(dir, "none")); ok {
+		t.Error("of nothing")
+	}
+}
+
+// Replace removes what killed ones left of the same file, writes only what is
+// new, and does not wait for ever for a script that holds the directory's lock.
+func TestReplace(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	for _, name := range []string{".a.tmp-1", ".b.tmp-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace := func(text string) os.FileInfo {
+		t.Helper()
+		if err := Replace(t.Context(), path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("got %q, %v, want %q", got, err, text)
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	one := replace("one")
+	if !os.SameFile(one, replace("one")) {
+		t.Error("it was written although it was the same")
+	}
+	unlock, ok := LockNow(dir)
+	if !ok {
+		t.Fatal("somebody has the lock")
+	}
+	defer unlock()
+	if os.SameFile(one, replace("two")) {
+		t.Error("it was not replaced as a whole")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 || entries[0].Name() != ".b.tmp-1" {
+		t.Errorf("got %v, %v", entries, err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Replace(cancelled, path, []byte("three"), 0o644); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -75,14 +76,56 @@ func (c *Client) used(path string, info os.FileInfo) {
 // Whether it can be kept makes no difference to a caller: a cache that cannot be
 // written is slow, not wrong.
 func (c *Client) Store(bucket Bucket, key string, data []byte) {
-	path := c.entryPath(bucket, key)
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	if err == nil {
-		err = atomicfile.WriteFile(path, encodeEntry(data), 0o600)
-	}
-	if err != nil {
+	if err := c.store(c.entryPath(bucket, key), encodeEntry(data)); err != nil {
 		c.warn("cache: " + err.Error())
 	}
+}
+
+func (c *Client) store(path string, raw []byte) error {
+	out, err := c.arrive(filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	if _, err := out.Write(raw); err != nil {
+		return err
+	}
+	return land(out, path)
+}
+
+// arrivals is the directory of what is not whole yet. Nothing there has a final
+// name.
+const arrivals = "arriving"
+
+// arrive begins a file of the cache.
+func (c *Client) arrive(name string) (*atomicfile.File, error) {
+	dir := filepath.Join(c.cfg.Dir, arrivals)
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return atomicfile.Create(filepath.Join(dir, name), 0o600)
+}
+
+// land gives a file its place.
+func land(out *atomicfile.File, path string) error {
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return out.CommitAs(path)
+}
+
+// sweep removes what killed processes left, where nobody else uses the cache:
+// then nothing is on its way.
+func sweep(dir string) {
+	if left, err := os.ReadDir(filepath.Join(dir, arrivals)); err != nil || len(left) == 0 {
+		return
+	}
+	unlock, ok := atomicfile.LockNow(dir)
+	if !ok {
+		return
+	}
+	defer unlock()
+	_ = arrived(context.Background(), dir, func(e entry) error { return os.Remove(e.path) }) // the next one tries again
 }
 
 // entryPath hashes the key: it may hold any byte and be of any length.

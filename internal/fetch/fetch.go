@@ -37,6 +37,9 @@
 // with the validators that the server gave. That a page does not exist is
 // remembered too. Files are fresh for ever.
 //
+// What is not whole yet is in a directory of its own. What killed processes left
+// there is removed by the next New that finds nobody else.
+//
 // A Client that is not closed has the directory's lock together with others;
 // [Prune] and [Verify] take it alone where they remove something. When an entry
 // was used last is its time of modification, to the minute.
@@ -142,9 +145,10 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		TLSHandshakeTimeout:    cfg.Stall,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := atomicfile.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
+	sweep(cfg.Dir)
 	if c.release, err = atomicfile.Lock(ctx, cfg.Dir, false, nil); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -13,11 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-
-	"appbundle/internal/atomicfile"
 )
 
 // DefaultMaxFile is the size of the largest file that is downloaded where the
@@ -87,18 +83,9 @@ func (c *Client) keptFile(f File) (Kept, bool) {
 	return Kept{path, check.n, check.sha256()}, true
 }
 
-// arrival begins the name of a file whose digest is not known yet.
-const arrival = "arriving-"
-
-// keepFile writes the body of resp into the cache.
+// keepFile writes the body of resp into the cache. Its name is known at the end.
 func (c *Client) keepFile(f File, resp *http.Response) (Kept, error) {
-	dir := filepath.Join(c.cfg.Dir, string(files))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Kept{}, err
-	}
-	// Its name is known at the end. Nobody else writes to a random one.
-	arriving := filepath.Join(dir, arrival+rand.Text())
-	out, err := atomicfile.Create(arriving, 0o600)
+	out, err := c.arrive("file")
 	if err != nil {
 		return Kept{}, err
 	}
@@ -110,19 +97,8 @@ func (c *Client) keepFile(f File, resp *http.Response) (Kept, error) {
 	if err := check.done(); err != nil {
 		return Kept{}, err
 	}
-	if err := out.Commit(); err != nil {
-		return Kept{}, err
-	}
 	kept := Kept{c.path(files, check.sha256()), check.n, check.sha256()}
-	if err := os.MkdirAll(filepath.Dir(kept.Path), 0o700); err != nil {
-		os.Remove(arriving)
-		return Kept{}, err
-	}
-	if err := os.Rename(arriving, kept.Path); err != nil {
-		os.Remove(arriving)
-		return Kept{}, err
-	}
-	return kept, nil
+	return kept, land(out, kept.Path)
 }
 
 // A checker is written what a file holds and judges it.

@@ -38,8 +38,6 @@ func Prune(ctx context.Context, dir string, before time.Time, waits func()) (Pru
 	defer unlock()
 	err = entries(ctx, dir, func(e entry) error {
 		switch {
-		case e.left:
-			p.Left++
 		case !e.info.ModTime().Before(before):
 			return nil
 		case e.bucket == files:
@@ -47,6 +45,14 @@ func Prune(ctx context.Context, dir string, before time.Time, waits func()) (Pru
 		default:
 			p.Entries++
 		}
+		p.Bytes += e.info.Size()
+		return os.Remove(e.path)
+	})
+	if err != nil {
+		return p, err
+	}
+	err = arrived(ctx, dir, func(e entry) error {
+		p.Left++
 		p.Bytes += e.info.Size()
 		return os.Remove(e.path)
 	})
@@ -66,6 +72,7 @@ func removeEmpty(dir string) {
 		}
 		_ = os.Remove(at)
 	}
+	_ = os.Remove(filepath.Join(dir, arrivals))
 }
 
 // A Damage is an entry of the cache that is not what was stored.
@@ -93,9 +100,6 @@ func Verify(ctx context.Context, dir string, remove bool, waits func(), tell fun
 		if tell != nil {
 			tell()
 		}
-		if e.left {
-			return nil // nothing reads it
-		}
 		reason, err := e.damage()
 		if err != nil || reason == "" {
 			return err
@@ -114,7 +118,6 @@ type entry struct {
 	bucket Bucket
 	path   string
 	info   fs.FileInfo
-	left   bool // by a process that was killed, or by one that still runs
 }
 
 // entries calls do for all entries. What has no name of ours was put there by
@@ -127,13 +130,10 @@ func entries(ctx context.Context, dir string, do func(entry) error) error {
 			return err
 		}
 		for _, d := range below {
-			switch {
-			case isFan(d):
-				err = inFan(ctx, b, filepath.Join(at, d.Name()), do)
-			case b == files && isArrival(d.Name()):
-				err = one(ctx, entry{bucket: b, path: filepath.Join(at, d.Name()), left: true}, do)
+			if !isFan(d) {
+				continue
 			}
-			if err != nil {
+			if err := inFan(ctx, b, filepath.Join(at, d.Name()), do); err != nil {
 				return err
 			}
 		}
@@ -147,15 +147,28 @@ func inFan(ctx context.Context, b Bucket, at string, do func(entry) error) error
 		return err
 	}
 	for _, d := range below {
-		name := d.Name()
-		of, left := atomicfile.Temporary(name)
-		if left {
-			name = of
-		}
-		if !isDigest(name) || name[:2] != filepath.Base(at) {
+		if !isDigest(d.Name()) || d.Name()[:2] != filepath.Base(at) {
 			continue
 		}
-		if err := one(ctx, entry{bucket: b, path: filepath.Join(at, d.Name()), left: left}, do); err != nil {
+		if err := one(ctx, entry{bucket: b, path: filepath.Join(at, d.Name())}, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrived calls do for all that is on its way, or never came.
+func arrived(ctx context.Context, dir string, do func(entry) error) error {
+	at := filepath.Join(dir, arrivals)
+	below, err := readDir(at)
+	if err != nil {
+		return err
+	}
+	for _, d := range below {
+		if _, ok := atomicfile.Temporary(d.Name()); !ok {
+			continue
+		}
+		if err := one(ctx, entry{path: filepath.Join(at, d.Name())}, do); err != nil {
 			return err
 		}
 	}
@@ -219,10 +232,3 @@ func isFan(d fs.DirEntry) bool { return d.IsDir() && len(d.Name()) == 2 && isHex
 func isDigest(name string) bool { return len(name) == 2*sha256.Size && isHex(name) }
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
-
-func isArrival(name string) bool {
-	if of, ok := atomicfile.Temporary(name); ok {
-		name = of
-	}
-	return strings.HasPrefix(name, arrival)
-}

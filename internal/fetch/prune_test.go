@@ -52,13 +52,13 @@ func TestPrune(t *testing.T) {
 	}
 	c.Close()
 	sum := strings.Repeat("ab", 32)
-	left := []string{"files/arriving-X", "files/.arriving-Y.tmp-1", "pages/ab/." + sum + ".tmp-2"}
-	theirs := []string{"README", "files/notes", "files/ab/short", "pages/ab/" + strings.Repeat("cd", 32), "pages/ab/.x.tmp-1", "cas/ab/" + sum}
+	left := []string{"arriving/.file.tmp-1", "arriving/." + sum + ".tmp-2"}
+	theirs := []string{"README", "files/notes", "files/ab/short", "arriving/notes", "pages/ab/" + strings.Repeat("cd", 32), "pages/ab/.x.tmp-1", "cas/ab/" + sum}
 	for _, name := range append(left, theirs...) {
 		write(t, filepath.Join(dir, name), "x")
 	}
 	got, err := Prune(t.Context(), dir, time.Now().Add(-time.Hour), nil)
-	if err != nil || got.Entries != 2 || got.Files != 1 || got.Left != 3 || got.Bytes < 10000 {
+	if err != nil || got.Entries != 2 || got.Files != 1 || got.Left != 2 || got.Bytes < 10000 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if got, err = Prune(t.Context(), dir, time.Now().Add(time.Hour), nil); err != nil || got.Entries != 1 || got.Left != 0 {
@@ -108,10 +108,10 @@ func TestPruneWaits(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	dir, c, f := fill(t)
-	write(t, filepath.Join(dir, "files", "arriving-X"), "x")
+	write(t, filepath.Join(dir, arrivals, ".file.tmp-1"), "x")
 	told := 0
 	tell := func() { told++ }
-	if got, err := Verify(t.Context(), dir, false, func() { t.Error("waits") }, tell); err != nil || len(got) != 0 || told != 5 {
+	if got, err := Verify(t.Context(), dir, false, func() { t.Error("waits") }, tell); err != nil || len(got) != 0 || told != 4 {
 		t.Errorf("%v, %v, told %d", got, err, told)
 	}
 	kept, err := c.File(t.Context(), f)
@@ -133,5 +133,22 @@ func TestVerify(t *testing.T) {
 	cancel()
 	if _, err := Verify(cancelled, dir, false, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Who comes alone removes what killed processes left, and nobody else does.
+func TestSweep(t *testing.T) {
+	dir, c, _ := fill(t)
+	left := filepath.Join(dir, arrivals, ".file.tmp-1")
+	write(t, left, "x")
+	second, _ := newClient(t, Config{Dir: dir})
+	if _, err := os.Stat(left); err != nil {
+		t.Errorf("while it may be on its way: %v", err)
+	}
+	second.Close()
+	c.Close()
+	newClient(t, Config{Dir: dir})
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want it removed", err)
 	}
 }
