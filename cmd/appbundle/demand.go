@@ -139,13 +139,13 @@ func (g *globals) netrc() string {
 
 // readLock reads the lock of an app; where there is none, the error wraps
 // fs.ErrNotExist.
-func readLock(app *bundle.App) (*schema.PyLock, []byte, error) {
+func readLock(app *bundle.App) (*schema.PyLock, error) {
 	data, err := os.ReadFile(filepath.Join(app.Dir, lockFile))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	lock, problems := schema.ParsePyLock(lockFile, data)
-	return lock, data, problems.Err()
+	return lock, problems.Err()
 }
 
 // unchanged reports whether every file that a lock was made from is what it was,

@@ -66,7 +66,7 @@ func currentEnv(ctx context.Context, app *bundle.App) error {
 	if app.Environment != nil && (len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir) {
 		return &envError{app.Dir, "has no interpreter of this host; it is for " + app.Environment.Target()}
 	}
-	lock, _, err := readLock(app)
+	lock, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -94,7 +94,7 @@ func presentEnv(app *bundle.App) error {
 	if len(app.Envs) > 0 {
 		return nil
 	}
-	lock, _, err := readLock(app)
+	lock, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(lock.Packages) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -22,12 +23,18 @@ func wheel(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: wheel FILE [REQUIREMENT...]")
 	}
-	w, err := pep508.ParseWheelName(filepath.Base(args[0]))
-	ts.Check(err)
-	stem := strings.Join(strings.Split(filepath.Base(args[0]), "-")[:2], "-")
+	ts.Check(writeWheel(ts.MkAbs(args[0]), args[1:]...))
+}
+
+func writeWheel(file string, requires ...string) error {
+	w, err := pep508.ParseWheelName(filepath.Base(file))
+	if err != nil {
+		return err
+	}
+	stem := strings.Join(strings.Split(filepath.Base(file), "-")[:2], "-")
 	name, release, _ := strings.Cut(stem, "-")
 	metadata := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + release + "\n"
-	for _, r := range args[1:] {
+	for _, r := range requires {
 		metadata += "Requires-Dist: " + r + "\n"
 	}
 	tags := ""
@@ -45,17 +52,21 @@ func wheel(ts *testscript.TestScript, neg bool, args []string) {
 		record += fmt.Sprintf("%s,sha256=%s,%d\n", f[0], base64.RawURLEncoding.EncodeToString(sum[:]), len(f[1]))
 	}
 	files = append(files, [2]string{stem + ".dist-info/RECORD", record + stem + ".dist-info/RECORD,,\n"})
-	out, err := os.Create(ts.MkAbs(args[0]))
-	ts.Check(err)
-	z := zip.NewWriter(out)
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
 	for _, f := range files {
 		part, err := z.Create(f[0])
-		ts.Check(err)
-		_, err = part.Write([]byte(f[1]))
-		ts.Check(err)
+		if err != nil {
+			return err
+		}
+		if _, err := part.Write([]byte(f[1])); err != nil {
+			return err
+		}
 	}
-	ts.Check(z.Close())
-	ts.Check(out.Close())
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(file, out.Bytes(), 0o644)
 }
 
 // spoil CACHE writes to web.py of the cache.
@@ -77,7 +88,13 @@ func index(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: index DIR")
 	}
-	dir := ts.MkAbs(args[0])
+	server := httptest.NewServer(indexOf(ts.MkAbs(args[0])))
+	ts.Defer(server.Close)
+	ts.Setenv("INDEX", server.URL+"/simple/")
+}
+
+// indexOf serves the files of a directory.
+func indexOf(dir string) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /files/", http.StripPrefix("/files/", http.FileServer(http.Dir(dir))))
 	mux.HandleFunc("GET /simple/{name}/", func(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +119,5 @@ func index(ts *testscript.TestScript, neg bool, args []string) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!DOCTYPE html>\n"+page)
 	})
-	server := httptest.NewServer(mux)
-	ts.Defer(server.Close)
-	ts.Setenv("INDEX", server.URL+"/simple/")
+	return mux
 }

@@ -60,7 +60,7 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	if err != nil {
 		return nil, err
 	}
-	lock, _, err := readLock(app)
+	lock, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &lockError{"there is none"}
 	}

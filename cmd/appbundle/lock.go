@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,7 +146,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if err := unlockable(app); err != nil {
 		return err
 	}
-	old, was, err := readLock(app)
+	old, err := readLock(app)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -191,10 +190,8 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(data, was) {
-		if err := (atomicfile.FS{}).WriteFile(filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
-			return fmt.Errorf("%s is not written: %w", lockFile, err)
-		}
+	if err := atomicfile.Replace(ctx, filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
+		return fmt.Errorf("%s is not written: %w", lockFile, err)
 	}
 	for _, w := range res.Warnings {
 		out.warn("appbundle: %v", w)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -20,7 +21,11 @@ const raceEnv = "GORACE=atexit_sleep_ms=0"
 // TestMain makes the real main a command of the scripts, under each of the names
 // that it is executed under.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"appbundle": main, "appbundle-supervisor": main, "appbundle-exec": main})
+	failing := func() {
+		failOnPurpose(os.Getenv(faultEnv))
+		main()
+	}
+	testscript.Main(m, map[string]func(){"appbundle": failing, "appbundle-supervisor": main, "appbundle-exec": main})
 }
 
 // Each script shows a command as a user sees it.

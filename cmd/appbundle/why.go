@@ -82,7 +82,7 @@ func runWhy(out *printer, name, dir, format string) error {
 
 // lockOf reads the lock of the app in dir, which need not be whole otherwise.
 func lockOf(dir string) (*schema.PyLock, error) {
-	lock, _, err := readLock(&bundle.App{Dir: dir})
+	lock, err := readLock(&bundle.App{Dir: dir})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &lockError{"there is none"}
 	}

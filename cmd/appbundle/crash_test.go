@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"appbundle/install"
+	"appbundle/internal/atomicfile"
+)
+
+// faultEnv makes the command of the tests fail on purpose: "ENOSPC 7 FILE" at its
+// seventh operation on the disk, which it tells FILE.
+const faultEnv = "APPBUNDLE_TEST_FAULT"
+
+var faults = map[string]syscall.Errno{"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "KILL": 0}
+
+func failOnPurpose(spec string) {
+	if spec == "" {
+		return
+	}
+	var how, mark string
+	var n int
+	if _, err := fmt.Sscan(spec, &how, &n, &mark); err != nil {
+		panic(err)
+	}
+	var mu sync.Mutex
+	atomicfile.Intercept(func(op atomicfile.Op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if n--; n != 0 {
+			return nil
+		}
+		if err := os.WriteFile(mark, []byte(string(op)+" "+path), 0o600); err != nil {
+			panic(err)
+		}
+		if how == "KILL" {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // it is for the whole process, and may come a moment later
+		}
+		return faults[how]
+	})
+}
+
+// A crashes is an app that is locked and installed with the first release of a
+// package, and asks for the second.
+type crashes struct {
+	dir, python, index string
+	old, new           []byte // locks
+}
+
+func newCrashes(t *testing.T) *crashes {
+	t.Helper()
+	c := &crashes{dir: t.TempDir()}
+	python, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.python = strings.TrimSpace(string(python))
+	pool := filepath.Join(c.dir, "pool")
+	for name, text := range map[string]string{"dependencies.txt": "word==1\n", "external-dependencies.txt": "", "bin/app": "#!/bin/sh\n"} {
+		c.put(t, filepath.Join(c.dir, "app", name), text)
+	}
+	c.put(t, filepath.Join(pool, "README"), "")
+	for _, name := range []string{"word-1-py3-none-any.whl", "word-2-py3-none-any.whl"} {
+		if err := writeWheel(filepath.Join(pool, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := indexOf(pool)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Range") // so that lock downloads whole files too
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	c.index = server.URL + "/simple/"
+	app, cache := filepath.Join(c.dir, "app"), filepath.Join(c.dir, "cache")
+	c.must(t, app, cache, "lock")
+	c.must(t, app, cache, "install")
+	c.old = c.read(t, app)
+	c.put(t, filepath.Join(app, "dependencies.txt"), "word==2\n")
+	c.must(t, app, cache, "lock")
+	c.new = c.read(t, app)
+	return c
+}
+
+func (c *crashes) put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *crashes) read(t *testing.T, app string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(app, lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// run runs a command for app, and gives what it said and how it ended.
+func (c *crashes) run(t *testing.T, app, cache, fault, command string) (said string, state *os.ProcessState) {
+	t.Helper()
+	args := map[string][]string{
+		"lock":    {"lock", "--platform", "host", "--index-url", c.index},
+		"install": {"install"},
+	}[command]
+	cmd := exec.CommandContext(t.Context(), "appbundle", append(args, "--python", c.python, "--cache-dir", cache, app)...)
+	cmd.Env = append(os.Environ(), raceEnv, "PIP_CONFIG_FILE=/dev/null", "HOME="+c.dir, faultEnv+"="+fault)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState
+}
+
+func (c *crashes) must(t *testing.T, app, cache, command string) {
+	t.Helper()
+	if said, state := c.run(t, app, cache, "", command); !state.Success() {
+		t.Fatalf("%s: %v\n%s", command, state, said)
+	}
+}
+
+// A SIGKILL, a full disk or a broken one at any operation of lock and install
+// leaves the old state whole or the new one, and a cache with which the next run
+// succeeds; that run clears what the killed one left.
+func TestCrash(t *testing.T) {
+	c := newCrashes(t)
+	for _, command := range []string{"lock", "install"} {
+		for how := range faults {
+			t.Run(command+"/"+how, func(t *testing.T) {
+				t.Parallel()
+				n := 1
+				for c.crash(t, command, how, n) {
+					n++
+				}
+				if n < 25 {
+					t.Errorf("only %d operations", n-1)
+				}
+			})
+		}
+	}
+}
+
+// crash lets one run fail at operation n and the next succeed, and reports
+// whether there were as many operations.
+func (c *crashes) crash(t *testing.T, command, how string, n int) bool {
+	dir := t.TempDir()
+	app, cache, mark := filepath.Join(dir, "app"), filepath.Join(dir, "cache"), filepath.Join(dir, "mark")
+	for _, part := range []string{"app", "cache/interpreters"} {
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(c.dir, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if command == "lock" {
+		c.put(t, filepath.Join(app, lockFile), string(c.old))
+	}
+	said, state := c.run(t, app, cache, fmt.Sprintf("%s %d %s", how, n, mark), command)
+	what, err := os.ReadFile(mark)
+	if err != nil {
+		if !state.Success() {
+			t.Fatalf("%v without a fault:\n%s", state, said)
+		}
+		return false
+	}
+	c.judgeEnd(t, how, said, state)
+	lock, env := c.read(t, app), c.word(t, app)
+	if !bytes.Equal(lock, c.new) && (command == "install" || !bytes.Equal(lock, c.old)) {
+		t.Errorf("the lock is\n%s", lock)
+	}
+	if env != "1" && (env != "2" || command == "lock") {
+		t.Errorf("the environment has word %q", env)
+	}
+	if how != "KILL" {
+		notWhole(t, dir)
+	}
+	if how != "EIO" { // which leaves what ENOSPC leaves
+		c.again(t, app, cache, command)
+	}
+	if t.Failed() {
+		t.Fatalf("after %s at operation %d, %s; %v said\n%s", how, n, what, state, said)
+	}
+	return true
+}
+
+// again runs the command without a fault.
+func (c *crashes) again(t *testing.T, app, cache, command string) {
+	t.Helper()
+	c.must(t, app, cache, command)
+	if got := c.read(t, app); !bytes.Equal(got, c.new) {
+		t.Errorf("afterwards the lock is\n%s", got)
+	}
+	if got := c.word(t, app); command == "install" && got != "2" {
+		t.Errorf("afterwards the environment has word %q", got)
+	}
+	notWhole(t, filepath.Dir(app))
+	if found, err := install.Verify(t.Context(), install.VerifyRequest{Dir: cache}); err != nil || len(found) > 0 {
+		t.Errorf("the cache is damaged: %v, %v", found, err)
+	}
+}
+
+// judgeEnd says whether a command with a fault ended as it should: a cache that
+// cannot be written is worth a warning, everything else is a failure in one
+// sentence.
+func (c *crashes) judgeEnd(t *testing.T, how, said string, state *os.ProcessState) {
+	t.Helper()
+	if how == "KILL" {
+		if s, ok := state.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
+			t.Errorf("it ended with %v", state)
+		}
+		return
+	}
+	code := state.ExitCode()
+	if code != 0 && code != 3 || !strings.Contains(said, "appbundle: ") || !strings.Contains(said, faults[how].Error()) {
+		t.Errorf("it ended with status %d", code)
+	}
+}
+
+// word imports the package in the environment.
+func (c *crashes) word(t *testing.T, app string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), filepath.Join(app, install.EnvDir, "bin/python"), "-I", "-c", "import word; print(word.version)").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// notWhole finds what is left under a temporary name.
+func notWhole(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if _, ok := atomicfile.Temporary(filepath.Base(path)); ok {
+			t.Errorf("%s is left", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
