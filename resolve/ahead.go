@@ -62,8 +62,8 @@ func (w *world) ahead(name string, r *pep508.Requirement) {
 			return
 		}
 		c := w.likely(t, specs)
-		if c == nil {
-			return
+		if c == nil || c.files[0].Wheel == nil && w.plan.Build != nil {
+			return // nothing is built on a guess
 		}
 		md, err := w.cache.describe(name, c.release, c.files[0]).wait(ctx)
 		if err != nil {

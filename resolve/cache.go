@@ -120,6 +120,13 @@ func (c *cache) describe(name string, r *Release, f *File) *future[*Metadata] {
 	})
 }
 
+// described reports whether it was asked what a file says.
+func (c *cache) described(f *File) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.metadata[f] != nil
+}
+
 // told records that a wheel told what its release requires.
 func (c *cache) told(r *Release, f *File) {
 	c.mu.Lock()

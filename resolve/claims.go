@@ -118,6 +118,9 @@ func (x *explanation) verb(c *claim) string {
 		return "has no file that could be installed"
 	case NoWheel:
 		return fmt.Sprintf("has no wheel for %s, and no source distribution%s", c.detail, x.tags(c))
+	case HostOnly:
+		target, tag, _ := strings.Cut(c.detail, " ")
+		return fmt.Sprintf("has no wheel for %s%s, and a build here gives %s, which does not fit; --platform host locks for this host", target, x.tags(c), tag)
 	case NeedsPython:
 		return fmt.Sprintf("requires Python %s, and the target has %s", c.detail, x.world.group.targets[0].Python)
 	case Yanked:
@@ -154,21 +157,27 @@ func (x *explanation) tags(c *claim) string {
 	if n < 1 {
 		return ""
 	}
+	tags := wheelTags(x.world.projects[c.name].list[n-1].release)
+	if len(tags) == 0 {
+		return ""
+	}
+	return "; there is " + strings.Join(tags, ", ")
+}
+
+// wheelTags lists a tag of each wheel of a release.
+func wheelTags(r *Release) []string {
 	var tags []string
-	for _, f := range x.world.projects[c.name].list[n-1].release.Files {
+	for _, f := range r.Files {
 		if f.Wheel != nil && len(f.Wheel.Tags) > 0 {
 			tags = append(tags, f.Wheel.Tags[0])
 		}
-	}
-	if len(tags) == 0 {
-		return ""
 	}
 	slices.Sort(tags)
 	tags = slices.Compact(tags)
 	if rest := len(tags) - maxTags; rest > 0 {
 		tags = append(tags[:maxTags:maxTags], fmt.Sprintf("%d more", rest))
 	}
-	return "; there is " + strings.Join(tags, ", ")
+	return tags
 }
 
 // nothing gives the facts about a project that has no version to offer: where it

@@ -29,6 +29,10 @@
 // without a build counts only where [Request.AllowBuild] says so. Both are facts
 // about a release: an older one is tried.
 //
+// Where [Request.Build] makes wheels, source distributions that are chosen are
+// built, and the wheel decides whether they serve a target: one of a platform
+// serves the host that it was built on. A build that fails ends the run.
+//
 // Versions are tried from the locked one, then from the newest ([Strategy] says
 // otherwise). [Request.Constraints] narrow what is chosen and ask for nothing.
 //

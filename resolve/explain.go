@@ -22,6 +22,7 @@ const (
 // none, and tries what would help.
 func (r *run) explain(ctx context.Context, w *world, no *pubgrub.Conflict, others []*group) error {
 	full := *w.plan
+	full.guess = full.Build != nil
 	full.MaxVersions = min(full.MaxVersions, explainVersions)
 	ctx, stop := context.WithTimeout(ctx, explainTime)
 	defer stop()

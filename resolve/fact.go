@@ -23,6 +23,7 @@ const (
 	NoHash      FactKind = "no-hash"      // no file has a hash that a line gives (place of the line)
 	OtherFile   FactKind = "other-file"   // a line names another file (place of the line)
 	NoSdist     FactKind = "no-sdist"     // wheels do not count, and there is no source distribution
+	HostOnly    FactKind = "host-only"    // a build gives a wheel that fits its host alone (target and tag of the wheel)
 	OnlySdist   FactKind = "only-sdist"   // source distributions do not count, and there is no wheel
 	NoMetadata  FactKind = "metadata"     // nothing tells what it requires (why)
 	Quarantined FactKind = "quarantined"  // the index does not offer the project (why)

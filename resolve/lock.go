@@ -34,8 +34,11 @@ type LockedPackage struct {
 	// targets get it. Those of one name are never true together.
 	Marker *pep508.Marker
 	// Files are those that a declared target could install, by name: wheels that
-	// fit one of its targets, and source distributions where these count.
+	// fit one of its targets, and source distributions where these count and
+	// nothing was built.
 	Files []*File
+	// Built is the wheel that was built of it, one of Files; nil where none was.
+	Built *Built
 	// Dependencies are the normalised names of what it requires on any of its
 	// targets, sorted.
 	Dependencies []string
@@ -52,7 +55,7 @@ func Lock(ctx context.Context, p Provider, req Request) (*Resolution, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{newCache(ctx, p, plan.Fetchers)}
+	r := &run{newCache(ctx, p, plan.Fetchers), &builds{made: map[*File]*Built{}, native: map[string][2]string{}}}
 	defer r.cache.close()
 	res := &Resolution{Targets: req.Targets, Solutions: make([]*Solution, len(req.Targets))}
 	prefer := make(map[string]pep440.Version)
@@ -138,7 +141,7 @@ func (r *Resolution) merge(worlds map[string][]*world) error {
 	for key, l := range at {
 		slices.Sort(l.Dependencies)
 		l.Dependencies = slices.Compact(l.Dependencies)
-		l.Files = filesOf(worlds[key], l.Package)
+		l.Files, l.Built = filesOf(worlds[key], l.Package)
 	}
 	return r.mark(on)
 }
@@ -180,7 +183,8 @@ func (r *Resolution) mark(on map[string][]int) error {
 }
 
 // filesOf gives the files of a version that one of its targets could install.
-func filesOf(worlds []*world, pkg *Package) []*File {
+func filesOf(worlds []*world, pkg *Package) ([]*File, *Built) {
+	var built *Built
 	found := make(map[string]*File)
 	for _, w := range worlds {
 		t := w.projects[pkg.Name].table
@@ -192,8 +196,17 @@ func filesOf(worlds []*world, pkg *Package) []*File {
 		for _, file := range f.installable(&t.list[c], c+1 == t.locked) {
 			found[file.Name] = file
 		}
+		for _, file := range t.list[c].files {
+			if b := w.builds.made[file]; b != nil {
+				built = b
+			}
+		}
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b *File) int { return strings.Compare(a.Name, b.Name) })
+	if built != nil {
+		maps.DeleteFunc(found, func(_ string, f *File) bool { return f.Wheel == nil })
+		found[built.Wheel.Name] = built.Wheel
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b *File) int { return strings.Compare(a.Name, b.Name) }), built
 }
 
 // installable gives the files that fit a target: of a locked version no other

@@ -48,7 +48,7 @@ func (r *Resolution) locked(p *LockedPackage, versions map[string]int) schema.Lo
 		Marker:         p.Marker,
 		RequiresPython: p.Metadata.RequiresPython.String(),
 		Index:          p.Index,
-		Tool:           schema.LockedPackageTool{License: p.Metadata.License, Built: p.Metadata.Built},
+		Tool:           schema.LockedPackageTool{License: p.Metadata.License},
 	}
 	for _, name := range p.Dependencies {
 		if versions[name] < 2 {
@@ -67,12 +67,15 @@ func (r *Resolution) locked(p *LockedPackage, versions map[string]int) schema.Lo
 	if p.Yanked {
 		l.Tool.Yanked = cmp.Or(p.File.YankedReason, "yanked")
 	}
+	if p.Built != nil {
+		l.Tool.Built = p.Built.Record
+	}
 	for _, f := range p.Files {
 		file := schema.LockedFile{
 			Name: f.Name, URL: f.URL, Path: f.Path, Size: f.Size, UploadTime: f.Uploaded, Hashes: maps.Clone(f.Hashes), Wheel: f.Wheel,
 		}
 		switch {
-		case p.Direct:
+		case p.Direct && (p.Built == nil || f != p.Built.Wheel):
 			l.Archive, l.Index = &file, ""
 		case f.Wheel != nil:
 			l.Wheels = append(l.Wheels, file)
@@ -121,6 +124,9 @@ func LockedOf(lock *schema.PyLock) map[string][]Locked {
 			for algorithm, hex := range f.Hashes {
 				l.Hashes = append(l.Hashes, algorithm+":"+hex)
 			}
+		}
+		if b := p.Tool.Built; b != nil {
+			l.Hashes = append(l.Hashes, "sha256:"+b.Sdist.SHA256())
 		}
 		slices.Sort(l.Hashes)
 		all[p.Name] = append(all[p.Name], l)

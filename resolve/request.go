@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,6 +55,13 @@ type Request struct {
 	PreferBinary bool
 	// AllowBuild lets metadata count that a build told.
 	AllowBuild bool
+	// Build makes a wheel of f, a source distribution that a target gets, because
+	// only wheels are installed; nil means that nobody does. It is called for
+	// what is chosen, and for what only a build tells something of, one at a time.
+	// A *MetadataError says that it may not be built, and a *BuildError, that
+	// it could not, which stops the run. A wheel of one platform serves the target
+	// that has the name of its host, and no other.
+	Build func(ctx context.Context, name string, r *Release, f *File) (*Built, error)
 	// RequireHashes refuses what no line gives a hash of. It is implied by a
 	// line with a hash for that project.
 	RequireHashes bool
@@ -122,6 +130,7 @@ type plan struct {
 	Request
 	lines       []*line
 	constraints []*line
+	guess       bool // it answers what would be, and nothing is built for that
 }
 
 func newPlan(req Request) (*plan, error) {

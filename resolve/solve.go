@@ -32,7 +32,8 @@ func Solve(ctx context.Context, p Provider, req Request) (*Solution, error) {
 
 // A run holds what the solutions of one request share.
 type run struct {
-	cache *cache
+	cache  *cache
+	builds *builds
 }
 
 // solve answers a plan for one group of targets. Pre-releases that a dependency
@@ -43,10 +44,16 @@ func (r *run) solve(ctx context.Context, p *plan, g *group, prefer map[string]pe
 	defer stop()
 	tables, raised := newTables(), make(map[string]string)
 	for {
-		w := newWorld(p, g, r.cache, tables, prefer, raised)
+		w := newWorld(p, g, r.cache, tables, r.builds, prefer, raised)
 		err := w.start(ctx)
 		if err == nil {
 			err = w.solver.Solve(ctx)
+		}
+		if err == nil && !p.guess {
+			var other bool
+			if other, err = w.buildChosen(ctx); other {
+				continue
+			}
 		}
 		var again *raise
 		switch {

@@ -36,6 +36,9 @@ func TestCases(t *testing.T) {
 		for _, c := range cases {
 			t.Run(c.Title, func(t *testing.T) {
 				got := answer(t, c)
+				if len(c.Universe.Builds) > 0 {
+					got += "built " + strings.Join(c.Universe.Builds, " ") + "\n"
+				}
 				fmt.Fprintf(&out, "\n=== %s\n%s", c.Title, c.Input)
 				for l := range strings.Lines(got) {
 					out.WriteString("> " + l)
@@ -75,6 +78,9 @@ func answer(t *testing.T, c *resolvetest.Case) string {
 		}
 		if p.Marker != nil {
 			fmt.Fprintf(&b, " ; %s", p.Marker)
+		}
+		if p.Built != nil {
+			fmt.Fprintf(&b, " from %s", p.Built.Wheel.Path)
 		}
 		b.WriteString("\n")
 	}

@@ -20,6 +20,7 @@ type world struct {
 	// prefer is what other targets got, by name.
 	prefer map[string]pep440.Version
 	tables *tables
+	builds *builds
 
 	solver   *pubgrub.Solver
 	projects map[string]*project
@@ -61,8 +62,8 @@ type raise struct{ name, by string }
 
 func (r *raise) Error() string { return fmt.Sprintf("pre-releases of %s count, by %s", r.name, r.by) }
 
-func newWorld(p *plan, g *group, c *cache, t *tables, prefer map[string]pep440.Version, raised map[string]string) *world {
-	w := &world{plan: p, group: g, cache: c, prefer: prefer, tables: t, raised: raised, projects: make(map[string]*project)}
+func newWorld(p *plan, g *group, c *cache, t *tables, b *builds, prefer map[string]pep440.Version, raised map[string]string) *world {
+	w := &world{plan: p, group: g, cache: c, prefer: prefer, tables: t, builds: b, raised: raised, projects: make(map[string]*project)}
 	w.solver = &pubgrub.Solver{Source: w, Learned: learnedHook(w)}
 	return w
 }
@@ -286,15 +287,28 @@ func (w *world) Expand(ctx context.Context, pkg pubgrub.Pkg, candidate int) erro
 // read gives the metadata of a candidate, or why it does not count.
 func (w *world) read(ctx context.Context, p *project, candidate int) (*Metadata, reason, error) {
 	c := &p.list[candidate-1]
+	if why, bad := w.unfit(p, c); bad {
+		return nil, why, nil
+	}
+	if c.files[0].Wheel == nil && w.plan.guess && !w.cache.described(c.files[0]) {
+		return nil, reason{NoMetadata, "it was not built to find out"}, nil
+	}
 	md, err := w.cache.describe(p.name, c.release, c.files[0]).wait(ctx)
 	var bad *MetadataError
 	switch {
 	case errors.As(err, &bad):
 		return nil, reason{NoMetadata, bad.Reason}, nil
 	case err != nil:
-		return nil, reason{}, err
+		return nil, reason{}, w.blame(err, p, candidate)
 	case md.Built && !w.plan.AllowBuild:
 		return nil, reason{NoMetadata, "only a build tells what it requires, and builds are not allowed"}, nil
+	case md.Built && w.plan.Build != nil && c.files[0].Wheel == nil:
+		if _, err := w.build(ctx, p, candidate, c.files[0]); err != nil {
+			return nil, reason{}, err
+		}
+		if why, bad := w.unfit(p, c); bad {
+			return nil, why, nil
+		}
 	}
 	w.cache.told(c.release, c.files[0])
 	for _, t := range w.group.targets {

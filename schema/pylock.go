@@ -111,7 +111,27 @@ type LockedPackageTool struct {
 	From    []string // the lines that ask for it: "dependencies.txt:3"
 	Yanked  string   // why the index withdrew it; "" where it did not
 	License string   // SPDX expression
-	Built   bool     // the wheel was built when the lock was made
+	Built   *LockedBuild
+}
+
+// A LockedBuild says how a wheel of a package came to be when the lock was made:
+// for audits, and so that nobody builds it again.
+type LockedBuild struct {
+	Pos
+	// Sdist is the source distribution, which has a sha256. Its URL is where it
+	// came from, "" for a local file.
+	Sdist LockedFile
+	Wheel string // name of the wheel, which is in the bundle
+	Host  string // what it was built on: "cp311-manylinux_2_36_x86_64"
+	// Requires are all packages that were there for the build.
+	Requires []LockedBuildRequirement
+}
+
+// A LockedBuildRequirement is a package that took part in a build.
+type LockedBuildRequirement struct {
+	Name    string // normalised
+	Version string
+	SHA256  string // of the wheel that was installed
 }
 
 // A LockTool is [tool.appbundle]: what the lock was made from.

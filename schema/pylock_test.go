@@ -153,7 +153,7 @@ func TestPyLockSelect(t *testing.T) {
 		want    string
 	}{
 		{func() { env.PlatformMachine = "riscv64" }, false, "pylock.toml: the lock does not cover this environment: none of its environments is Python 3.11 on linux riscv64"},
-		{func() { l.Environments = nil; l.Packages[2].Marker = nil; env.PlatformMachine = "x86_64" }, true, "pylock.toml:52: werkzeug occurs twice for one environment, here and at pylock.toml:40; lock again"},
+		{func() { l.Environments = nil; l.Packages[2].Marker = nil; env.PlatformMachine = "x86_64" }, true, "pylock.toml:60: werkzeug occurs twice for one environment, here and at pylock.toml:48; lock again"},
 		{func() { l.Packages[0].RequiresPython = ">=3.12" }, false, "pylock.toml:12: the lock does not cover this environment: flask 3.1.3 needs Python >=3.12, not 3.11.7"},
 		{func() { l.RequiresPython = ">3.11.7" }, false, "pylock.toml: the lock does not cover this environment: it is for Python >3.11.7, not 3.11.7"},
 	} {

@@ -175,7 +175,10 @@ func lockedPackage(t *tomlTable) LockedPackage {
 	p.sources(t)
 	if tool := t.table("tool"); tool != nil {
 		if own := tool.table("appbundle"); own != nil {
-			p.Tool = LockedPackageTool{own.strs("from"), own.str("yanked"), own.str("license"), own.bool("built")}
+			p.Tool = LockedPackageTool{From: own.strs("from"), Yanked: own.str("yanked"), License: own.str("license")}
+			if built := own.table("built"); built != nil {
+				p.Tool.Built = lockedBuild(built, &p)
+			}
 			own.end()
 		}
 	}

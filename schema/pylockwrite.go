@@ -148,17 +148,19 @@ func (w *tomlWriter) locked(p *LockedPackage) {
 }
 
 func (w *tomlWriter) packageTool(t LockedPackageTool) {
-	if len(t.From) == 0 && t.Yanked == "" && t.License == "" && !t.Built {
+	if len(t.From) == 0 && t.Yanked == "" && t.License == "" && t.Built == nil {
 		return
 	}
-	w.line("\n[packages.tool.appbundle]")
+	if len(t.From) > 0 || t.Yanked != "" || t.License != "" {
+		w.line("\n[packages.tool.appbundle]")
+	}
 	if len(t.From) > 0 {
 		w.list("from", sorted(t.From), true)
 	}
 	w.optional("yanked", t.Yanked)
 	w.optional("license", t.License)
-	if t.Built {
-		w.line("built = true")
+	if t.Built != nil {
+		w.built(t.Built)
 	}
 }
 

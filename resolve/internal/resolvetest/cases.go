@@ -80,6 +80,9 @@ func parseCase(text string) (*Case, error) {
 	if c.Universe, err = Parse(universe.String()); err != nil {
 		return c, err
 	}
+	if c.Request.AllowBuild {
+		c.Request.Build = c.Universe.Build
+	}
 	reqs, problems := schema.ParseRequirements("dependencies.txt", []byte(lines.String()))
 	if err := problems.Err(); err != nil {
 		return c, err

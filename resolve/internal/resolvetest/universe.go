@@ -15,6 +15,8 @@
 //	sdist                      a source distribution whose metadata is static
 //	dynamic                    a source distribution that has to be built
 //	built                      its metadata comes of a build
+//	builds TAG                 of the wheel that a build gives; without it py3-none-any
+//	build-fails                a build fails
 //	broken REASON              its metadata cannot be read
 //	license EXPRESSION         License-Expression
 //	index URL                  the index that has the project
@@ -36,6 +38,7 @@ import (
 	"time"
 
 	"appbundle/resolve"
+	"appbundle/schema"
 	"appbundle/schema/pep440"
 	"appbundle/schema/pep508"
 )
@@ -46,7 +49,10 @@ type Universe struct {
 	projects map[string]*resolve.Project
 	metadata map[*resolve.Release]*resolve.Metadata
 	broken   map[*resolve.File]string
+	builds   map[*resolve.File]*Release
 
+	// Builds are the files that were built.
+	Builds []string
 	// Pages and Reads count the questions.
 	Pages, Reads atomic.Int64
 }
@@ -72,6 +78,7 @@ func New() *Universe {
 		projects: make(map[string]*resolve.Project),
 		metadata: make(map[*resolve.Release]*resolve.Metadata),
 		broken:   make(map[*resolve.File]string),
+		builds:   make(map[*resolve.File]*Release),
 	}
 }
 
@@ -109,6 +116,8 @@ type Release struct {
 	Sdist          bool
 	Dynamic        bool // the sdist has to be built
 	Built          bool
+	Builds         string // tag of the wheel that a build gives, "" for py3-none-any
+	BuildFails     bool
 	Broken         string
 	License        string
 	Index          string
@@ -136,6 +145,10 @@ func (r *Release) field(f string) (err error) {
 		r.Sdist, r.Dynamic = true, true
 	case "built":
 		r.Built = true
+	case "builds":
+		r.Builds = rest
+	case "build-fails":
+		r.BuildFails = true
 	case "broken":
 		r.Broken = rest
 	case "license":
@@ -223,6 +236,7 @@ func (u *Universe) Add(r Release) error {
 	}
 	if r.Sdist {
 		f := file(stem+".tar.gz", nil)
+		u.builds[f] = &r
 		if r.Dynamic {
 			u.broken[f] = "its requirements are dynamic, and builds are not allowed"
 		}
@@ -239,6 +253,7 @@ func (u *Universe) Prefer(first *Universe) {
 	maps.Copy(u.projects, first.projects)
 	maps.Copy(u.metadata, first.metadata)
 	maps.Copy(u.broken, first.broken)
+	maps.Copy(u.builds, first.builds)
 }
 
 // Each calls f for every project, in no particular order.
@@ -269,4 +284,30 @@ func (u *Universe) Metadata(_ context.Context, name string, r *resolve.Release, 
 		return nil, fmt.Errorf("%s: no such release", name)
 	}
 	return md, nil
+}
+
+// Host is the target that Build builds on.
+const Host = "cp311-manylinux_2_36_x86_64"
+
+// Build makes a wheel of a source distribution; it is a Request's Build.
+func (u *Universe) Build(_ context.Context, _ string, _ *resolve.Release, f *resolve.File) (*resolve.Built, error) {
+	u.Builds = append(u.Builds, f.Name)
+	r := u.builds[f]
+	if r.BuildFails {
+		return nil, &resolve.BuildError{File: f.Name, Reason: "it is said to fail", Output: []string{"no luck"}}
+	}
+	tag := r.Builds
+	if tag == "" {
+		tag = "py3-none-any"
+	}
+	name := strings.TrimSuffix(f.Name, ".tar.gz") + "-" + tag + ".whl"
+	wheel, err := pep508.ParseWheelName(name)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte("built " + name))
+	return &resolve.Built{
+		Wheel:  &resolve.File{Name: name, Path: "wheels/" + name, Size: 500, Hashes: map[string]string{"sha256": hex.EncodeToString(sum[:])}, Wheel: &wheel},
+		Record: &schema.LockedBuild{Sdist: schema.LockedFile{Name: f.Name, URL: f.URL, Size: f.Size, Hashes: f.Hashes}, Wheel: name, Host: Host},
+	}, nil
 }
