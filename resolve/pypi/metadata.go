@@ -18,7 +18,7 @@ const maxMetadata = schema.MaxFile
 // Metadata reads what a release says of itself; see [resolve.Provider].
 func (x *Index) Metadata(ctx context.Context, name string, r *resolve.Release, f *resolve.File) (*resolve.Metadata, error) {
 	known := x.known(name, r, f)
-	return x.metadata.do(ctx, known.source()+"\n"+f.Name, func(ctx context.Context) (*resolve.Metadata, error) {
+	return x.metadata.do(ctx, known.key(), func(ctx context.Context) (*resolve.Metadata, error) {
 		return x.readMetadata(ctx, name, known)
 	})
 }
@@ -57,12 +57,13 @@ func (x *Index) readMetadata(ctx context.Context, name string, f *file) (*resolv
 	keys := f.metadataKeys()
 	for _, key := range keys {
 		if data, ok := x.client.Load(fetch.Metadata, key); ok {
-			if m, err := x.decodeMetadata(name, f, data); err == nil || isAnswer(err) {
-				return m, err
-			}
+			return x.decodeMetadata(ctx, name, f, data)
 		}
 	}
 	t, err := x.metadataText(ctx, f)
+	if f.Wheel == nil && x.builder != nil && isAnswer(err) {
+		return x.builtMetadata(ctx, name, f) // a wheel of it may tell more
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func (x *Index) readMetadata(ctx context.Context, name string, f *file) (*resolv
 		}
 		x.client.Store(fetch.Metadata, key, schema.ReduceCoreMetadata(t.data))
 	}
-	return x.decodeMetadata(name, f, t.data)
+	return x.decodeMetadata(ctx, name, f, t.data)
 }
 
 // metadataKeys are where the metadata of f may be in the cache: that of a file
@@ -119,8 +120,33 @@ func (f *file) fetchFile() fetch.File {
 	return fetch.File{URL: f.URL, Size: f.Size, Hashes: f.Hashes}
 }
 
-// decodeMetadata reads a text and compares it with what the file is called.
-func (x *Index) decodeMetadata(name string, f *file, data []byte) (*resolve.Metadata, error) {
+// decodeMetadata reads a text and, where that is no promise, what a build tells.
+func (x *Index) decodeMetadata(ctx context.Context, name string, f *file, data []byte) (*resolve.Metadata, error) {
+	m, err := x.decode(name, f, data)
+	if err != nil {
+		return nil, err
+	}
+	if f.Wheel != nil || m.Static() {
+		return describe(m, false), nil
+	}
+	md, err := x.builtMetadata(ctx, name, f)
+	var no *resolve.MetadataError
+	if errors.As(err, &no) {
+		err = &resolve.MetadataError{File: f.Name, Reason: whyDynamic(m) + ", and " + no.Reason}
+	}
+	return md, err
+}
+
+func (x *Index) builtMetadata(ctx context.Context, name string, f *file) (*resolve.Metadata, error) {
+	w, err := x.build(ctx, name, f)
+	if err != nil {
+		return nil, err
+	}
+	return x.wheelMetadata(name, f, w)
+}
+
+// decode reads a text and compares it with what the file is called.
+func (x *Index) decode(name string, f *file, data []byte) (*schema.CoreMetadata, error) {
 	m, problems := schema.ParseCoreMetadata("", data)
 	if len(problems) > 0 {
 		return nil, &resolve.MetadataError{File: f.Name, Reason: "its metadata cannot be used: " + problems[0].Msg}
@@ -128,12 +154,14 @@ func (x *Index) decodeMetadata(name string, f *file, data []byte) (*resolve.Meta
 	if m.Name != name || pep440.Compare(m.Version, *f.version) != 0 {
 		return nil, &resolve.MetadataError{File: f.Name, Reason: fmt.Sprintf("its metadata is that of %s %s", m.Name, m.Version)}
 	}
-	if f.Wheel == nil && !m.Static() {
-		return nil, &resolve.MetadataError{File: f.Name, Reason: whyDynamic(m) + ", and builds are not allowed"}
-	}
 	if len(m.Repairs) > 0 {
 		x.warn(f.Name + ": " + m.Repairs[0].Msg)
 	}
+	return m, nil
+}
+
+// describe gives the parts of core metadata that count.
+func describe(m *schema.CoreMetadata, built bool) *resolve.Metadata {
 	return &resolve.Metadata{
 		Name:           m.Name,
 		Version:        m.Version,
@@ -141,7 +169,8 @@ func (x *Index) decodeMetadata(name string, f *file, data []byte) (*resolve.Meta
 		Requires:       m.Requires,
 		Extras:         m.Extras,
 		License:        m.License,
-	}, nil
+		Built:          built,
+	}
 }
 
 // whyDynamic says why a PKG-INFO is no promise.

@@ -29,7 +29,7 @@
 //     checked and kept;
 //  4. the whole wheel;
 //  5. for an sdist, its PKG-INFO, where that says that no build can change what
-//     counts (PEP 643).
+//     counts (PEP 643); else the wheel that [Config].Build makes of it.
 //
 // What 2 and 3 give is what the index says and is compared with the wheel when
 // that is installed; it is cached for that index alone, so that no other
@@ -75,6 +75,12 @@ type Config struct {
 	Direct    []Direct // files that requirements name
 	Root      string   // the application directory, which paths are relative to; "" means "."
 
+	// Build makes a wheel of a source distribution: of one whose PKG-INFO is no
+	// promise, and of what [Index.Build] is called for. A *resolve.MetadataError
+	// says that it may not be built, a *resolve.BuildError that it could not. Nil
+	// means that nothing is built.
+	Build func(ctx context.Context, s Sdist) (*Wheel, error)
+
 	Fetch fetch.Config // cache, credentials, limits, offline
 
 	// Warn is told what somebody may want to know, each thing once, and by one
@@ -92,9 +98,11 @@ type Index struct {
 	root    string
 	merge   bool
 	now     func() time.Time
+	builder func(context.Context, Sdist) (*Wheel, error)
 
 	projects memo[string, *catalog]
 	metadata memo[string, *resolve.Metadata]
+	wheels   memo[string, *Wheel] // that were built
 
 	mu     sync.Mutex
 	told   map[string]bool
@@ -109,12 +117,12 @@ func New(ctx context.Context, cfg Config) (*Index, error) {
 	if cfg.Index == "" && !cfg.NoIndex {
 		return nil, errors.New("no index is given")
 	}
-	x := &Index{root: cfg.Root, merge: cfg.MergeIndexes, told: map[string]bool{}, tellTo: cfg.Warn, now: cfg.Fetch.Now}
+	x := &Index{root: cfg.Root, merge: cfg.MergeIndexes, told: map[string]bool{}, tellTo: cfg.Warn, now: cfg.Fetch.Now, builder: cfg.Build}
 	if x.now == nil {
 		x.now = time.Now
 	}
 	x.projects.answer = func(err error) bool { return errors.Is(err, resolve.ErrNotFound) }
-	x.metadata.answer = isAnswer
+	x.metadata.answer, x.wheels.answer = isOutcome, isOutcome
 	if cfg.Fetch.Warn == nil {
 		cfg.Fetch.Warn = x.warn
 	}

@@ -1,0 +1,120 @@
+package pypi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"appbundle/internal/fetch"
+	"appbundle/resolve"
+	"appbundle/schema"
+	"appbundle/schema/pep440"
+	"appbundle/schema/pep508"
+)
+
+// An Sdist is a source distribution that somebody wants a wheel of. Its sha256
+// and its size are known.
+type Sdist struct {
+	resolve.File
+	Project string // normalised
+	Version pep440.Version
+
+	index *Index
+}
+
+// Get gives the path of the file, whose hash was compared. It must not be changed.
+func (s *Sdist) Get(ctx context.Context) (path string, err error) {
+	if s.URL == "" {
+		path = s.index.local(s.Path)
+		sum, _, err := digest(path)
+		if err == nil && sum != s.Hashes["sha256"] {
+			err = fmt.Errorf("%s has changed", path)
+		}
+		return path, err
+	}
+	kept, err := s.index.client.File(ctx, fetch.File{URL: s.URL, Size: s.Size, Hashes: s.Hashes})
+	return kept.Path, err
+}
+
+// A Wheel is what was made of a source distribution.
+type Wheel struct {
+	resolve.Built
+	At string // path of the file, which may be elsewhere than in the bundle
+}
+
+// Build makes a wheel of a source distribution, with [Config].Build; see
+// [resolve.Request].
+func (x *Index) Build(ctx context.Context, name string, r *resolve.Release, f *resolve.File) (*resolve.Built, error) {
+	known := x.known(name, r, f)
+	w, err := x.build(ctx, name, known)
+	if err != nil {
+		return nil, err
+	}
+	m, err := x.wheelMetadata(name, known, w)
+	if err != nil {
+		return nil, err
+	}
+	if said, ok := x.metadata.done(known.key()); ok && !said.Built && !slices.Equal(texts(said.Requires), texts(m.Requires)) {
+		return nil, &resolve.BuildError{File: f.Name, Reason: "its wheel asks for other packages than its PKG-INFO promises"}
+	}
+	return &w.Built, nil
+}
+
+// key is what the metadata and the wheel of a file are remembered under.
+func (f *file) key() string { return f.source() + "\n" + f.Name }
+
+func texts(list []*pep508.Requirement) []string {
+	var out []string
+	for _, r := range list {
+		out = append(out, r.String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// build makes the wheel of a file once.
+func (x *Index) build(ctx context.Context, name string, f *file) (*Wheel, error) {
+	if x.builder == nil {
+		return nil, &resolve.MetadataError{File: f.Name, Reason: "builds are not allowed"}
+	}
+	return x.wheels.do(ctx, f.key(), func(ctx context.Context) (*Wheel, error) {
+		s := Sdist{File: f.File, Project: name, Version: *f.version, index: x}
+		if s.Hashes["sha256"] == "" || s.Size == 0 {
+			sum, n, err := x.Digest(ctx, &f.File)
+			if err != nil {
+				return nil, err
+			}
+			s.Hashes, s.Size = maps.Clone(f.Hashes), n
+			if s.Hashes == nil {
+				s.Hashes = map[string]string{}
+			}
+			s.Hashes["sha256"] = sum
+		}
+		return x.builder(ctx, s)
+	})
+}
+
+// wheelMetadata reads what the wheel that was made of f says of itself.
+func (x *Index) wheelMetadata(name string, f *file, w *Wheel) (*resolve.Metadata, error) {
+	own := &file{File: *w.Wheel, version: f.version}
+	t, err := readArchive(own, w.At)
+	if err != nil && !isAnswer(err) {
+		return nil, err
+	}
+	var m *schema.CoreMetadata
+	if err == nil {
+		m, err = x.decode(name, own, t.data)
+	}
+	if err != nil {
+		return nil, &resolve.BuildError{File: f.Name, Reason: "its wheel is of no use: " + err.Error()}
+	}
+	return describe(m, true), nil
+}
+
+// isOutcome reports whether a build would end like that again.
+func isOutcome(err error) bool {
+	var failed *resolve.BuildError
+	return isAnswer(err) || errors.As(err, &failed)
+}
