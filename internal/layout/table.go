@@ -64,6 +64,12 @@ var table = []Package{
 		Why:  "what is installed is decided by the lock, and by nobody who could resolve again",
 	},
 	{
+		Path: "install/build",
+		Idea: "a wheel of a source distribution: the hooks of PEP 517 in an environment that is thrown away",
+		May:  []string{"install", "schema/...", "internal/safearchive"},
+		Why:  "what a build requires is resolved by its caller, and installed as everything is",
+	},
+	{
 		Path: "resolve/internal/resolvetest",
 		Idea: "universes as text, and a provider over them, for tests",
 		May:  []string{"schema/...", "resolve"},
@@ -90,7 +96,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "install", "runner", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "install", "install/build", "runner", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{

@@ -25,7 +25,7 @@
 //     Devices, FIFOs, sparse files, volumes and unknown types are refused.
 //   - Of the mode only the owner's x bit is kept. Set-id and sticky bits, file
 //     type bits, extended attributes, ACLs and capabilities are refused;
-//     owner and times are ignored.
+//     owner and times are ignored. [Reader.DropModes] lets such bits pass.
 //   - The target of a symbolic link is walked as a kernel would, over the
 //     complete tree, after the last entry: x/.. is the parent of what x points
 //     to. It must stay inside at every step. A link to what does not exist is

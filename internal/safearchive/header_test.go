@@ -3,6 +3,7 @@ package safearchive
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
@@ -124,5 +125,36 @@ func TestChecksumIsUnsigned(t *testing.T) {
 	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
 	if _, err := list("a.tar", append(b, make([]byte, 1024)...), Limits{}); err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who asks for it gets what set-id and type bits are on, without them.
+func TestDropModes(t *testing.T) {
+	var in []byte
+	for _, h := range [][]byte{
+		rawHeader("a/", '5', 0, func(b *block) { copy(b[100:], "0042775") }),
+		rawHeader("a/b", '0', 0, func(b *block) { copy(b[100:], "0104755") }),
+		make([]byte, 2*blockSize),
+	} {
+		in = append(in, h...)
+	}
+	for _, drop := range []bool{false, true} {
+		r, err := NewReader(t.Context(), "a.tar", bytes.NewReader(in), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if drop {
+			r.DropModes()
+		}
+		var got []Entry
+		for err == nil {
+			var e Entry
+			if e, err = r.Next(); err == nil {
+				got = append(got, e)
+			}
+		}
+		if drop != (err == io.EOF && len(got) == 2 && got[1].X) {
+			t.Errorf("drop %v: %v, %v", drop, got, err)
+		}
 	}
 }

@@ -41,6 +41,7 @@ type Reader struct {
 	ended  bool   // the archive is complete and all its links are good
 	err    error  // of Next, for ever
 	isFile bool   // the current entry has a body
+	plain  bool   // modes are cut down
 }
 
 // NewReader begins to read the archive r, which messages call name. What r is
@@ -71,6 +72,11 @@ func NewReader(ctx context.Context, name string, r io.Reader, limits Limits) (*R
 // Close releases the memory of the decompressor. It does not close what the
 // Reader reads from.
 func (r *Reader) Close() error { return r.close() }
+
+// DropModes makes set-id, sticky and type bits of a mode no refusal: of a mode one
+// bit counts in any case, and source distributions were made on file systems where
+// directories have them.
+func (r *Reader) DropModes() { r.plain = true }
 
 // Announce says that the rest of the archive has so many entries with so many
 // bytes of content, as the archive itself does. That much is no matter of
@@ -162,6 +168,9 @@ func (r *Reader) next() (Entry, error) {
 // accept checks a header and takes it into the tree. The entry has no Type
 // when Next does not give it out now: a link, or the top directory.
 func (r *Reader) accept(h header) (Entry, error) {
+	if r.plain {
+		h.mode &= 0o777
+	}
 	kind, err := kindOf(h)
 	if err != nil {
 		return Entry{}, err
