@@ -8,6 +8,7 @@ import (
 var (
 	missingHeader  = regexp.MustCompile(`fatal error: '?([^\s':]+\.h(?:pp|h|xx)?)'?(?:: No such file| file not found)`)
 	missingLibrary = regexp.MustCompile(`(?:cannot find|library not found for|[Cc]ould not find .*) -l([A-Za-z0-9_+.-]*[A-Za-z0-9_+])`)
+	missingConfig  = regexp.MustCompile(`(?:\b([a-z0-9_]+[-_]config)(?: executable)?:? not found|No such file or directory: '([a-z0-9_]+[-_]config)')`)
 	missingTool    = regexp.MustCompile(`(?:command|error:|execute|find) '?(gcc|g\+\+|cc|c\+\+|clang|x86_64-linux-gnu-gcc|aarch64-linux-gnu-gcc|gfortran|cargo|rustc|cmake|ninja|pkg-config|swig)'? (?:failed: )?(?:No such file|not found|is not)`)
 )
 
@@ -33,6 +34,9 @@ func advice(said string) string {
 	}
 	if m := missingLibrary.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("install the system package that has lib%s and its development files on this host, and name it in external-dependencies.txt", m[1])
+	}
+	if m := missingConfig.FindStringSubmatch(said); m != nil {
+		return fmt.Sprintf("install the system package that has the command %s on this host, and name what it is of in external-dependencies.txt", m[1]+m[2])
 	}
 	if m := missingTool.FindStringSubmatch(said); m != nil {
 		return fmt.Sprintf("install %s on this host; it is needed for the build alone", m[1])

@@ -40,6 +40,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"appbundle/install"
@@ -134,9 +135,8 @@ func Make(ctx context.Context, req Request) (w *Wheel, err error) {
 // answer makes an Error of a refusal.
 func answer(err error) error {
 	var refused *safearchive.RefusedError
-	var limit *safearchive.LimitError
-	if errors.As(err, &refused) || errors.As(err, &limit) {
-		return &Error{Reason: err.Error()}
+	if errors.As(err, &refused) {
+		return &Error{Reason: strings.TrimPrefix(err.Error(), refused.Archive+": ")}
 	}
 	return err
 }

@@ -63,6 +63,7 @@ func untar(ctx context.Context, name string, in *os.File, dir string) error {
 		return err
 	}
 	defer r.Close() // it reads
+	r.DropModes()
 	root, err := atomicfile.FS{}.OpenRoot(dir)
 	if err != nil {
 		return err
