@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,19 @@ func pythonKey(dir string) schema.Pos {
 		}
 	}
 	return at
+}
+
+// buildInterpreter gives the Python that builds: the one that is locked for.
+func buildInterpreter(app *bundle.App, flag string) (string, error) {
+	name := cmp.Or(flag, app.Config.App.Python)
+	if v := strings.Split(name, "."); len(v) == 3 && !strings.Contains(name, "/") {
+		name = v[0] + "." + v[1] // commands have no third number
+	}
+	path, err := interpreter(app, name)
+	if err != nil {
+		return "", fmt.Errorf("a build needs the Python that is locked for: %w", err)
+	}
+	return path, nil
 }
 
 // pythonVersion gives the Python to lock for: a version as it was asked for,

@@ -30,6 +30,7 @@ type lockOptions struct {
 	platforms  []string
 	resolution *choice
 	pre        bool
+	allowBuild bool
 	newer      string
 	explain    bool
 	format     *choice
@@ -53,7 +54,11 @@ as long as it fits. It prints what moved, each with the reason.
 The index is that of --index-url, else of dependencies.txt, else the one that
 pip is configured for. Where there is no solution, it says which lines
 contradict each other, in at most 15 lines, and the lock stays as it was;
---explain tells every fact, and derives the contradiction from them.`,
+--explain tells every fact, and derives the contradiction from them.
+
+With --allow-build a source distribution without a wheel is built, in an
+environment of its own, and the wheel goes into wheels/ of the app. Nothing is
+built when an app is installed. A build runs code of its authors as you.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.parse(cmd); err != nil {
@@ -74,6 +79,7 @@ contradict each other, in at most 15 lines, and the lock stays as it was;
 	flags.StringArrayVar(&o.platforms, "platform", nil, "lock for `TAG`, or for \"host\"; may be repeated (default manylinux_2_28 on x86_64 and aarch64)")
 	flags.Var(o.resolution, "resolution", "versions to try first: `highest`, lowest or lowest-direct")
 	flags.BoolVar(&o.pre, "pre", false, "let pre-releases count like other releases")
+	flags.BoolVar(&o.allowBuild, "allow-build", false, "run the builds of source distributions that no wheel replaces, and keep the wheels in wheels/")
 	flags.StringVar(&o.newer, "exclude-newer", "", "leave out what was uploaded after `TIME`: 2026-01-31, or RFC 3339")
 	flags.BoolVar(&o.explain, "explain", false, "where there is no solution, tell all facts and each step to the contradiction")
 	flags.Var(o.format, "format", "report as `text` or json")
@@ -174,7 +180,9 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if err != nil {
 		return err
 	}
-	res, err := solve(ctx, out, src, req)
+	b := &builds{app: app, old: old, allow: o.allowBuild, flag: o.python, newer: o.excludeNewer, cache: cache, req: &req}
+	src.Build = b.wheel
+	res, err := solve(ctx, out, src, b)
 	if no := (*resolve.ConflictError)(nil); o.explain && errors.As(err, &no) {
 		return &explainedError{no}
 	}
@@ -190,14 +198,22 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if err != nil {
 		return err
 	}
+	built, err := b.write(res)
+	if err != nil {
+		return err
+	}
 	if err := atomicfile.Replace(ctx, filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
 		return fmt.Errorf("%s is not written: %w", lockFile, err)
+	}
+	if err := b.clean(lock); err != nil {
+		return err
 	}
 	for _, w := range res.Warnings {
 		out.warn("appbundle: %v", w)
 	}
+	warnSources(out, lock)
 	warnUpgrade(out, o.upgrade, old, lock)
-	return tellMoves(out, o, moves(old, lock, res, req), lock)
+	return tellMoves(out, o, moves(old, lock, res, req), built, lock)
 }
 
 // unlockable is what is wrong in the dependency files: nothing is resolved from
@@ -260,7 +276,7 @@ func target(ctx context.Context, app *bundle.App, platform, python, flag, cache 
 }
 
 // solve asks the index, and computes the hashes that it does not say.
-func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Request) (*resolve.Resolution, error) {
+func solve(ctx context.Context, out *printer, src pypi.Config, b *builds) (*resolve.Resolution, error) {
 	index, err := pypi.New(ctx, src)
 	if err != nil {
 		return nil, err
@@ -268,10 +284,16 @@ func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Reque
 	defer index.Close()
 	bar := out.progress("lock")
 	defer bar.end()
-	res, err := resolve.Lock(ctx, &watched{Provider: index, bar: bar}, req)
+	b.prepare(index, bar)
+	res, err := resolve.Lock(ctx, &watched{Provider: index, bar: bar}, *b.req)
 	if err != nil {
 		return nil, err
 	}
+	return res, digests(ctx, index, res)
+}
+
+// digests computes the hashes that an index does not say.
+func digests(ctx context.Context, index *pypi.Index, res *resolve.Resolution) error {
 	for _, p := range res.Packages {
 		for _, f := range p.Files {
 			if len(f.Hashes) > 0 {
@@ -279,12 +301,12 @@ func solve(ctx context.Context, out *printer, src pypi.Config, req resolve.Reque
 			}
 			sum, n, err := index.Digest(ctx, f)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			f.Hashes, f.Size = map[string]string{"sha256": sum}, n
 		}
 	}
-	return res, nil
+	return nil
 }
 
 // checkLock answers --check where an input is not what it was.

@@ -119,10 +119,10 @@ func excludes(s pep440.Specifiers, versions []string) bool {
 }
 
 // tellMoves is the answer of lock: a line a package that moved.
-func tellMoves(out *printer, o lockOptions, list []move, lock *schema.PyLock) error {
+func tellMoves(out *printer, o lockOptions, list []move, built []string, lock *schema.PyLock) error {
 	if o.format.value == "json" {
 		return out.json(map[string]any{
-			"format": 1, "lock": lockFile, "packages": len(lock.Packages), "targets": lock.Tool.Targets, "moves": list,
+			"format": 1, "lock": lockFile, "packages": len(lock.Packages), "targets": lock.Tool.Targets, "moves": list, "built": append([]string{}, built...),
 		})
 	}
 	for _, m := range list {
@@ -135,12 +135,24 @@ func tellMoves(out *printer, o lockOptions, list []move, lock *schema.PyLock) er
 			out.print("  %s %s -> %s: %s\n", m.Name, versionList(m.Was), versionList(m.Is), m.Reason)
 		}
 	}
+	for _, path := range built {
+		out.remark("%s: built", path)
+	}
 	moved := "nothing moved"
 	if len(list) > 0 {
 		moved = count(len(list), "package") + " moved"
 	}
 	out.remark("%s: %s for %s; %s", lockFile, count(len(lock.Packages), "package"), count(len(lock.Tool.Targets), "target"), moved)
 	return nil
+}
+
+// warnSources tells what nothing can be installed from.
+func warnSources(out *printer, lock *schema.PyLock) {
+	for i := range lock.Packages {
+		if p := &lock.Packages[i]; len(p.Wheels) == 0 && p.Sdist != nil {
+			out.warn("appbundle: %s has no wheel, and nothing is built when it is installed; --allow-build makes one now", versioned(p))
+		}
+	}
 }
 
 // versionList joins the versions that several targets have.

@@ -24,17 +24,21 @@ type Sdist struct {
 	index *Index
 }
 
-// Get gives the path of the file, whose hash was compared. It must not be changed.
-func (s *Sdist) Get(ctx context.Context) (path string, err error) {
-	if s.URL == "" {
-		path = s.index.local(s.Path)
+// Get gives the path of the file; see [Index.Get].
+func (s *Sdist) Get(ctx context.Context) (path string, err error) { return s.index.Get(ctx, &s.File) }
+
+// Get gives the path of a file on the disk, downloaded where it must be. It has the
+// sha256 of f, where f has one. It must not be changed.
+func (x *Index) Get(ctx context.Context, f *resolve.File) (path string, err error) {
+	if f.URL == "" {
+		path = x.local(f.Path)
 		sum, _, err := digest(path)
-		if err == nil && sum != s.Hashes["sha256"] {
+		if want := f.Hashes["sha256"]; err == nil && want != "" && sum != want {
 			err = fmt.Errorf("%s has changed", path)
 		}
 		return path, err
 	}
-	kept, err := s.index.client.File(ctx, fetch.File{URL: s.URL, Size: s.Size, Hashes: s.Hashes})
+	kept, err := x.client.File(ctx, fetch.File{URL: f.URL, Size: f.Size, Hashes: f.Hashes})
 	return kept.Path, err
 }
 

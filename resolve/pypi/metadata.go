@@ -62,7 +62,10 @@ func (x *Index) readMetadata(ctx context.Context, name string, f *file) (*resolv
 	}
 	t, err := x.metadataText(ctx, f)
 	if f.Wheel == nil && x.builder != nil && isAnswer(err) {
-		return x.builtMetadata(ctx, name, f) // a wheel of it may tell more
+		// A wheel of it may tell more.
+		if md, no := x.builtMetadata(ctx, name, f); !isAnswer(no) {
+			return md, no
+		}
 	}
 	if err != nil {
 		return nil, err
