@@ -324,7 +324,7 @@ func TestNo(t *testing.T) {
 		want   string
 	}{
 		{"no wheel fits", func(*Request) {}, "a 1 has no wheel that fits this target, of 1; lock a wheel of it for cp3"},
-		{"a source distribution", func(r *Request) { r.Lock.Packages[0].Wheels, r.Lock.Packages[0].Sdist = nil, file }, "a 1 has only a source distribution, and only wheels are installed; lock a wheel of it"},
+		{"a source distribution", func(r *Request) { r.Lock.Packages[0].Wheels, r.Lock.Packages[0].Sdist = nil, file }, "a 1 has only a source distribution, and only wheels are installed; appbundle lock --allow-build makes a wheel of it"},
 		{"version control", func(r *Request) { r.Lock.Packages[0].VCS = &schema.LockedVCS{} }, "a 1 is a source tree, and only wheels are installed"},
 		{"another Python", func(r *Request) { r.Target = &mac }, ", and the target cp399-macosx_14_0_arm64 needs 3.99"},
 		{"not for this Python", func(r *Request) { r.Lock.RequiresPython = "<3" }, "pylock.toml: the lock does not cover this environment: it is for Python <3, not 3."},

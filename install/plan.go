@@ -53,7 +53,11 @@ func makePlan(ctx context.Context, req *Request) (*plan, error) {
 	for _, pkg := range packages {
 		file, why := choose(pkg, ranking)
 		if file == nil {
-			problems.Add(pkg.Pos, "lock a wheel of it for "+p.target.Name, "%s %s %s", pkg.Name, pkg.Version, why)
+			fix := "lock a wheel of it for " + p.target.Name
+			if pkg.Sdist != nil {
+				fix = "appbundle lock --allow-build makes a wheel of it"
+			}
+			problems.Add(pkg.Pos, fix, "%s %s %s", pkg.Name, pkg.Version, why)
 			continue
 		}
 		p.wheels = append(p.wheels, planned{pkg, file})

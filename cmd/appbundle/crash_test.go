@@ -73,7 +73,7 @@ func newCrashes(t *testing.T) *crashes {
 	}
 	c.put(t, filepath.Join(pool, "README"), "")
 	for _, name := range []string{"word-1-py3-none-any.whl", "word-2-py3-none-any.whl"} {
-		if err := writeWheel(filepath.Join(pool, name)); err != nil {
+		if err := writeWheel(filepath.Join(pool, name), ""); err != nil {
 			t.Fatal(err)
 		}
 	}

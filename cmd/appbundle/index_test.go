@@ -23,16 +23,21 @@ func wheel(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: wheel FILE [REQUIREMENT...]")
 	}
-	ts.Check(writeWheel(ts.MkAbs(args[0]), args[1:]...))
+	ts.Check(writeWheel(ts.MkAbs(args[0]), "", args[1:]...))
 }
 
-func writeWheel(file string, requires ...string) error {
+// writeWheel writes a wheel with one module, which has the name of the package; ""
+// is one that knows its version.
+func writeWheel(file, module string, requires ...string) error {
 	w, err := pep508.ParseWheelName(filepath.Base(file))
 	if err != nil {
 		return err
 	}
 	stem := strings.Join(strings.Split(filepath.Base(file), "-")[:2], "-")
 	name, release, _ := strings.Cut(stem, "-")
+	if module == "" {
+		module = "version = " + fmt.Sprintf("%q", release) + "\n"
+	}
 	metadata := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + release + "\n"
 	for _, r := range requires {
 		metadata += "Requires-Dist: " + r + "\n"
@@ -42,7 +47,7 @@ func writeWheel(file string, requires ...string) error {
 		tags += "Tag: " + tag + "\n"
 	}
 	files := [][2]string{
-		{name + ".py", "version = " + fmt.Sprintf("%q", release) + "\n"},
+		{name + ".py", module},
 		{stem + ".dist-info/METADATA", metadata},
 		{stem + ".dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n" + tags},
 	}

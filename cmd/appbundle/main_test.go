@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "conforms": conforms, "index": index, "wheel": wheel, "spoil": spoil},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "conforms": conforms, "index": index, "wheel": wheel, "spoil": spoil, "backend": backend, "sdist": sdist},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLE", example)
 			env.Setenv("PY", python)

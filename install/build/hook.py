@@ -6,6 +6,7 @@ life = os.dup(0)  # children do not inherit it
 null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(null, 0)
 os.umask(0o022)
+sys.stdout.reconfigure(line_buffering=True)  # in the order of what it says
 
 
 def watch():
