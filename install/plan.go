@@ -193,6 +193,9 @@ func (p *plan) each(ctx context.Context, do func(ctx context.Context, i int) err
 func (p *plan) get(ctx context.Context, w *planned, to io.Writer) error {
 	if w.file.Path != "" {
 		in, err := os.OpenInRoot(p.req.Dir, w.file.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			return &schema.Problem{Pos: w.file.Pos, Msg: w.file.Path + " is missing", Fix: "put it back, or lock again"}
+		}
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 		// When no input has changed, none was added either: an include is a line
 		// of one of them. Then nothing else has to be read.
 		if lock, err := lockOf(dir); err == nil && unchanged(dir, lock) {
-			return tellCheck(out, lock, "", o.format.value)
+			return tellCheck(out, lock, damagedWheel(dir, lock), o.format.value)
 		}
 	}
 	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Survey(dir, nil) })
@@ -313,7 +314,7 @@ func digests(ctx context.Context, index *pypi.Index, res *resolve.Resolution) er
 func checkLock(out *printer, app *bundle.App, lock *schema.PyLock, format string) error {
 	reason := "there is none"
 	if lock != nil {
-		if reason = app.Stale(lock); lock.Tool == nil {
+		if reason = cmp.Or(app.Stale(lock), damagedWheel(app.Dir, lock)); lock.Tool == nil {
 			reason = "another tool made it, and it does not say from what"
 		}
 	}
