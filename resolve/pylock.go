@@ -67,6 +67,9 @@ func (r *Resolution) locked(p *LockedPackage, versions map[string]int) schema.Lo
 	if p.Yanked {
 		l.Tool.Yanked = cmp.Or(p.File.YankedReason, "yanked")
 	}
+	if p.Direct {
+		l.Index = ""
+	}
 	if p.Built != nil {
 		l.Tool.Built = p.Built.Record
 	}
@@ -76,7 +79,7 @@ func (r *Resolution) locked(p *LockedPackage, versions map[string]int) schema.Lo
 		}
 		switch {
 		case p.Direct && (p.Built == nil || f != p.Built.Wheel):
-			l.Archive, l.Index = &file, ""
+			l.Archive = &file
 		case f.Wheel != nil:
 			l.Wheels = append(l.Wheels, file)
 		case l.Sdist == nil:
