@@ -21,9 +21,9 @@
 // It is not kept from the network, nor from files that the user may read:
 // whoever allows builds trusts the authors of what is built.
 //
-// A hook is the leader of a session. When it ends, when the context does, and
-// when the calling process dies, however that does, everything in the session
-// is killed; what has left it is found by its HOME, on Linux. A hook has
+// A hook is the leader of a session. When it ends, or the context does, everything
+// in the session is killed, and what has left it is found by its HOME, on Linux.
+// When the calling process is killed, the session ends as well. A hook has
 // [MaxTime].
 //
 // # The cache
