@@ -3,11 +3,13 @@ package build
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +49,10 @@ func (b *builder) unpack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(entries) != 1 || !entries[0].IsDir() {
-		return &Error{Reason: "has not one directory at its top, but something else"}
+	// Some have files beside the directory, which other systems put there.
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.IsDir() })
+	if len(entries) != 1 {
+		return &Error{Reason: fmt.Sprintf("it has %d directories at its top, and not one", len(entries))}
 	}
 	b.source = filepath.Join(top, entries[0].Name())
 	if err := setTimes(top); err != nil {

@@ -14,8 +14,8 @@ import (
 	"appbundle/schema/pep508"
 )
 
-// An Sdist is a source distribution that somebody wants a wheel of. Its sha256
-// and its size are known.
+// An Sdist is a source distribution that somebody wants a wheel of. Its sha256 is
+// known.
 type Sdist struct {
 	resolve.File
 	Project string // normalised
@@ -85,7 +85,7 @@ func (x *Index) build(ctx context.Context, name string, f *file) (*Wheel, error)
 	}
 	return x.wheels.do(ctx, f.key(), func(ctx context.Context) (*Wheel, error) {
 		s := Sdist{File: f.File, Project: name, Version: *f.version, index: x}
-		if s.Hashes["sha256"] == "" || s.Size == 0 {
+		if s.Hashes["sha256"] == "" {
 			sum, n, err := x.Digest(ctx, &f.File)
 			if err != nil {
 				return nil, err
