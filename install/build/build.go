@@ -23,8 +23,8 @@
 //
 // A hook is the leader of a session. When it ends, or the context does, everything
 // in the session is killed, and what has left it is found by its HOME, on Linux.
-// When the calling process is killed, the session ends as well. A hook has
-// [MaxTime].
+// When the calling process is killed, the session ends as well, and its directory
+// stays in TMPDIR. A hook has [MaxTime].
 //
 // # The cache
 //

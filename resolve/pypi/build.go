@@ -60,7 +60,7 @@ func (x *Index) Build(ctx context.Context, name string, r *resolve.Release, f *r
 	if err != nil {
 		return nil, err
 	}
-	if said, ok := x.metadata.done(known.key()); ok && !said.Built && !slices.Equal(texts(said.Requires), texts(m.Requires)) {
+	if said, ok := x.metadata.done(known.key()); ok && !said.Built && !slices.Equal(projects(said.Requires), projects(m.Requires)) {
 		return nil, &resolve.BuildError{File: f.Name, Reason: "its wheel asks for other packages than its PKG-INFO promises"}
 	}
 	return &w.Built, nil
@@ -69,13 +69,15 @@ func (x *Index) Build(ctx context.Context, name string, r *resolve.Release, f *r
 // key is what the metadata and the wheel of a file are remembered under.
 func (f *file) key() string { return f.source() + "\n" + f.Name }
 
-func texts(list []*pep508.Requirement) []string {
-	var out []string
+// projects names what is required. Versions and markers may be written in another
+// way by another release of the backend.
+func projects(list []*pep508.Requirement) []string {
+	var names []string
 	for _, r := range list {
-		out = append(out, r.String())
+		names = append(names, r.Key())
 	}
-	slices.Sort(out)
-	return out
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // build makes the wheel of a file once.
