@@ -113,15 +113,30 @@ func (b *builder) kept(key string) *Wheel {
 	return w
 }
 
-// keep puts the wheel into the cache, from where it is used.
+// keep puts the wheel into the cache, from where it is used. An entry of another
+// process, which was faster, does as well; a damaged one is replaced.
 func (b *builder) keep(key string, w *Wheel) error {
 	at := b.at(key)
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		return err
 	}
-	if err := atomicfile.RemoveAll(at); err != nil { // it is damaged, or was not there
-		return err
+	err := b.commit(at, w)
+	if errors.Is(err, fs.ErrExist) {
+		if other := b.kept(key); other != nil {
+			w.Path, w.Name, w.SHA256, w.Size = other.Path, other.Name, other.SHA256, other.Size
+			return nil
+		}
+		if err := atomicfile.RemoveAll(at); err != nil {
+			return err
+		}
+		err = b.commit(at, w)
 	}
+	w.Path = filepath.Join(at, w.Name)
+	return err
+}
+
+// commit makes an entry of the cache, which must not be there.
+func (b *builder) commit(at string, w *Wheel) error {
 	d, err := atomicfile.Staging(at, 0o755)
 	if err != nil {
 		return err
@@ -138,15 +153,7 @@ func (b *builder) keep(key string, w *Wheel) error {
 	if err := copyWheel(fill, w); err != nil {
 		return err
 	}
-	err = d.Commit()
-	if errors.Is(err, fs.ErrExist) { // another process was faster
-		if other := b.kept(key); other != nil {
-			w.Path, w.Name, w.SHA256, w.Size = other.Path, other.Name, other.SHA256, other.Size
-			return nil
-		}
-	}
-	w.Path = filepath.Join(at, w.Name)
-	return err
+	return d.Commit()
 }
 
 // copyWheel copies the wheel, because somebody may still hold the file that it is
