@@ -32,6 +32,15 @@ func (a *App) readLock(files map[string][]byte) {
 // Stale says why a lock is no answer to what the application asks for now, ""
 // where it is one. Of a lock that another tool made nobody can tell.
 func (a *App) Stale(lock *schema.PyLock) string {
+	if why := a.StaleInputs(lock); why != "" || lock.Tool == nil {
+		return why
+	}
+	return StaleTargets(a.Config, lock.Tool)
+}
+
+// StaleInputs is Stale without regard to targets, which count for no host but the
+// one that it is for.
+func (a *App) StaleInputs(lock *schema.PyLock) string {
 	if lock.Tool == nil {
 		return ""
 	}
@@ -54,7 +63,7 @@ func (a *App) Stale(lock *schema.PyLock) string {
 	if len(gone) > 0 {
 		return slices.Min(gone) + " is gone since it was made"
 	}
-	return StaleTargets(a.Config, lock.Tool)
+	return ""
 }
 
 // DefaultPlatforms are what is locked for where nobody names a platform.

@@ -33,6 +33,9 @@ type cache struct {
 	fs  atomicfile.FS
 }
 
+// BuildsDir is where package build keeps the wheels that it made.
+const BuildsDir = "builds"
+
 const wheelsDir, bytecodeDir, locksDir = "wheels", "bytecode", "locks"
 
 // share takes part in the use of the cache, which is made where it is missing.

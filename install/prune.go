@@ -23,9 +23,9 @@ type PruneRequest struct {
 
 // Pruned is what Prune removed.
 type Pruned struct {
-	Wheels   int   // unpacked
+	Wheels   int   // unpacked, or built
 	Bytecode int   // of wheels, for one version of Python
-	Answers  int   // of indexes and interpreters
+	Answers  int   // of indexes, interpreters and builds
 	Files    int   // as they were downloaded
 	Left     int   // what killed processes left
 	Bytes    int64 // of files that no environment shares
@@ -78,6 +78,15 @@ func (p *pruning) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = c.entries(ctx, BuildsDir, isBuild, func(e cacheEntry) error {
+		if strings.HasSuffix(e.name, ".json") {
+			return p.remove(e, &p.Answers)
+		}
+		return p.remove(e, &p.Wheels)
+	})
+	if err != nil {
+		return err
+	}
 	// Nobody waits for these: who fills an entry shares the lock of the cache.
 	err = c.entries(ctx, locksDir, isLock, func(e cacheEntry) error { return os.Remove(e.path) })
 	if err != nil {
@@ -89,7 +98,7 @@ func (p *pruning) all(ctx context.Context) error {
 // removeEmpty removes the directories that hold nothing any more.
 func (c *cache) removeEmpty() error {
 	magics, err := c.magics()
-	for _, dir := range append(magics, wheelsDir, bytecodeDir, answersDir, locksDir) {
+	for _, dir := range append(magics, wheelsDir, bytecodeDir, answersDir, BuildsDir, locksDir) {
 		_ = os.Remove(filepath.Join(c.dir, dir)) // refused unless it is empty
 	}
 	return err
@@ -197,6 +206,10 @@ func isDigest(name string) bool {
 	sum, err := hex.DecodeString(name)
 	return err == nil && len(sum) == 32
 }
+
+// isBuild knows what builds keep: a directory with a wheel, and what a backend
+// asked for.
+func isBuild(name string) bool { return isDigest(strings.TrimSuffix(name, ".json")) }
 
 // isLock knows the names of the locks: a SHA-256, perhaps after a magic number.
 func isLock(name string) bool {

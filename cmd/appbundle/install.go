@@ -67,7 +67,7 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	if err != nil {
 		return nil, err
 	}
-	if reason := app.Stale(lock); reason != "" {
+	if reason := app.StaleInputs(lock); reason != "" {
 		return nil, &lockError{reason}
 	}
 	cache, err := g.cacheDirectory()

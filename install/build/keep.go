@@ -13,15 +13,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
+	"appbundle/install"
 	"appbundle/internal/atomicfile"
 	"appbundle/schema"
 	"appbundle/schema/pep508"
 )
 
-// The parts of CACHE/builds: KEY/entry.json with a wheel beside it, and
-// KEY.json with what a backend asks for.
-const buildsDir, entryName = "builds", "entry.json"
+// entryName is the file in CACHE/builds/KEY that has a wheel beside it. What a
+// backend asks for is in CACHE/builds/KEY.json.
+const entryName = "entry.json"
 
 // entryFormat is the format number of an entry.
 const entryFormat = 1
@@ -96,7 +98,7 @@ func (b *builder) key(part string, tools *schema.PyLock) (key string, used []sch
 	return hex.EncodeToString(h.Sum(nil)), used
 }
 
-func (b *builder) at(name string) string { return filepath.Join(b.Cache, buildsDir, name) }
+func (b *builder) at(name string) string { return filepath.Join(b.Cache, install.BuildsDir, name) }
 
 // kept gives a wheel that was built before, nil where there is none that is
 // whole.
@@ -110,6 +112,8 @@ func (b *builder) kept(key string) *Wheel {
 	if w.SHA256, w.Size, err = sumOf(w.Path); err != nil || w.SHA256 != e.SHA256 || w.Size != e.Size {
 		return nil
 	}
+	now := time.Now()
+	_ = os.Chtimes(b.at(key), now, now) // when it was used: only Prune wants to know
 	return w
 }
 
