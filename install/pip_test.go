@@ -86,13 +86,13 @@ func TestPipIndex(t *testing.T) {
 		{"nothing", func() {}, "https://kept/simple"},
 		{"pip in place", func() { put(t, filepath.Join(site, pipModels), pipNames("two")) }, "https://two/simple"},
 		{"another pip before it", func() {
-			put(t, filepath.Join(site, "sitecustomize.py"), "import sys; sys.path.insert(0, '"+below+"')\n")
+			put(t, filepath.Join(site, "word.pth"), "import sys; sys.path.insert(0, '"+below+"')\n")
 			if err := os.CopyFS(filepath.Join(below, "pip"), os.DirFS(filepath.Join(site, "pip"))); err != nil {
 				t.Fatal(err)
 			}
 			put(t, filepath.Join(below, pipModels), pipNames("six"))
 		}, "https://six/simple"},
-		{"what the site says", func() { put(t, filepath.Join(site, "sitecustomize.py"), "") }, "https://two/simple"},
+		{"a path file in place", func() { put(t, filepath.Join(site, "word.pth"), "") }, "https://two/simple"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := t.TempDir()
@@ -119,7 +119,7 @@ func TestPipIndexWithoutPip(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(site, "pip")); err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(site, "sitecustomize.py"), "import sys\nsys.modules['ensurepip'] = sys.modules['pip'] = None\n")
+	put(t, filepath.Join(site, "word.pth"), "import sys; sys.modules['ensurepip'] = sys.modules['pip'] = None\n")
 	if _, err := PipIndex(t.Context(), python, t.TempDir()); !errors.Is(err, ErrNoPip) {
 		t.Errorf("got %v, want %v", err, ErrNoPip)
 	}

@@ -19,6 +19,9 @@ type PruneRequest struct {
 	Dir    string    // the cache directory; that there is none is no error
 	Before time.Time // what was used last before it goes
 	Waits  func()    // hears that somebody uses the cache, for whom Prune waits; nil means nobody does
+	// Progress hears how many wheels, or the byte code of one, have been removed;
+	// nil means nobody does.
+	Progress func(removed int)
 }
 
 // Pruned is what Prune removed.
@@ -113,6 +116,9 @@ func (p *pruning) remove(e cacheEntry, n *int) error {
 		return nil
 	}
 	*n++
+	if p.Progress != nil {
+		p.Progress(p.Wheels + p.Bytecode)
+	}
 	_ = filepath.WalkDir(e.path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil // only counted, and removed below in any case

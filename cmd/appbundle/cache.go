@@ -18,7 +18,7 @@ func newCacheCmd(g *globals, out *printer) *cobra.Command {
 		Use:   "cache",
 		Short: "where the cache is, what can go from it, and is it whole?",
 		Long: `The cache has what lock and install fetched, unpacked and compiled. Environments
-share its files by links, and stay whole whatever happens to it.`,
+share its files by links, and stay whole when something is removed from it.`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return &usageError{err: fmt.Errorf("too few arguments: usage: %s dir|prune|verify", cmd.CommandPath())}
@@ -104,7 +104,12 @@ func pruneCache(ctx context.Context, g *globals, out *printer, before time.Time,
 	if err != nil {
 		return err
 	}
-	p, err := install.Prune(ctx, install.PruneRequest{Dir: dir, Before: before, Waits: out.tellWait(dir)})
+	bar := out.progress("prune")
+	p, err := install.Prune(ctx, install.PruneRequest{
+		Dir: dir, Before: before, Waits: out.tellWait(dir),
+		Progress: func(removed int) { bar.note("%s", count(removed, "entry")) },
+	})
+	bar.end()
 	if err != nil {
 		return err
 	}
