@@ -61,7 +61,7 @@ def by_pip(work, app, what):
 
 def by_uv(work, app):
     env = empty(work)
-    must([work.uv, "pip", "sync", "--quiet", "--preview-features", "pylock", "--python", env + "/bin/python",
+    must([*work.uv, "pip", "sync", "--quiet", "--preview-features", "pylock", "--python", env + "/bin/python",
           "--cache-dir", work.dir + "/uv-cache", app + "/pylock.toml"])
     return versions(app + "/pylock.toml"), installed(work, env)
 

@@ -95,7 +95,7 @@ def uv_lock(work, app, platform):
     out = f"{work.dir}/uv/pylock.toml"
     os.makedirs(os.path.dirname(out), exist_ok=True)
     remove(out)
-    argv = [work.uv, "pip", "compile", "--quiet", "--python", work.python, "--exclude-newer", work.date, "--cache-dir", work.dir + "/uv-cache",
+    argv = [*work.uv, "pip", "compile", "--quiet", "--python", work.python, "--exclude-newer", work.date, "--cache-dir", work.dir + "/uv-cache",
             "--no-header", "--format", "pylock.toml", "-o", out, app + "/dependencies.txt"]
     if platform:
         argv += ["--python-platform", platform, "--python-version", work.version]

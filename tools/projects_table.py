@@ -17,7 +17,7 @@ class Table:
 
     def begin(self, work):
         self.about = {"date": self.date, "python": output([work.python, "-c", "import platform; print(platform.python_version())"]).strip(),
-                      "uv": output([work.uv, "--version"]).split()[1], "pip": output([*work.pip, "--version"]).split()[1],
+                      "uv": output([*work.uv, "--version"]).split()[1], "pip": output([*work.pip, "--version"]).split()[1],
                       "allow-build": work.builds}
         self.machine = {"processors": os.cpu_count(), "kernel": platform.release(), "arch": platform.machine()}
         if self.form == "text":

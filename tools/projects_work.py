@@ -17,7 +17,8 @@ class Work:
         self.dir, self.binary, self.date, self.rounds, self.interop = where, binary, date, rounds, with_interop
         self.python = output([python, "-c", "import sys; print(sys.executable)"]).strip()
         self.version = output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
-        self.uv = os.path.join(os.path.dirname(sys.executable), "uv")
+        # It looks at the host's certificates, as appbundle and pip do.
+        self.uv = [os.path.join(os.path.dirname(sys.executable), "uv"), "--system-certs"]
         self.pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         self.cache = where + "/cache"
         self.builds = "--allow-build" in output([binary, "lock", "--help"])
