@@ -6,26 +6,44 @@ import shutil
 import struct
 import subprocess
 import sys
+from typing import NamedTuple
 
-# Runs a command and writes what the kernel says about it and all that it
-# waited for. A process counts as large as the one that started it, at least,
-# so that has to be small.
+# Runs a command and writes what the kernel says about it and all processes
+# that it started; those that it does not wait for come to the helper, as the
+# subreaper. A process counts as large as the one that started it, at least, so
+# that has to be small.
 HELPER = """
-import os, struct, sys
+import ctypes, os, struct, sys, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 null = os.open(os.devnull, os.O_WRONLY)
-pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])
-_, status, u = os.wait4(pid, 0)
-os.write(1, struct.pack("ddi", u.ru_utime + u.ru_stime, u.ru_maxrss / 1024, status))
+start = time.monotonic()
+first = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
+cpu = wall = memory = status = 0
+try:
+    while True:
+        pid, how, u = os.wait4(-1, 0)
+        cpu += u.ru_utime + u.ru_stime
+        memory = max(memory, u.ru_maxrss / 1024)
+        if pid == first:
+            wall, status = time.monotonic() - start, how
+except ChildProcessError:
+    os.write(1, struct.pack("dddi", cpu, wall, memory, status))
 """
 
 
-def cost(argv):
-    """The CPU seconds of a command and its children, and the memory of the largest of them in MiB."""
-    out = subprocess.run([sys.executable, "-ISc", HELPER, *argv], stdout=subprocess.PIPE, check=True).stdout
-    seconds, memory, status = struct.unpack("ddi", out)
+class Cost(NamedTuple):
+    cpu: float  # seconds of the command and all that it started
+    wall: float  # seconds
+    memory: float  # of the largest process, in MiB
+
+
+def cost(argv, env=None):
+    """What a command costs; one that fails is an error."""
+    run = subprocess.run([sys.executable, "-ISc", HELPER, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, env=env)
+    *figures, status = struct.unpack("dddi", run.stdout)
     if status != 0:
-        raise SystemExit(f"{argv}: wait status {status}")
-    return seconds, memory
+        raise SystemExit(f"{argv}: wait status {status}\n{run.stderr.decode(errors='replace')}")
+    return Cost(*figures)
 
 
 def app(home):
@@ -88,8 +106,8 @@ def rounds(commands, n):
     seconds, memory = {k: [] for k in commands}, {k: [] for k in commands}
     for i in range(n + 1):
         for k, argv in commands.items():
-            s, m = cost(argv)
+            c = cost(argv)
             if i > 0:  # the first fills the page cache
-                seconds[k].append(s)
-                memory[k].append(m)
+                seconds[k].append(c.cpu)
+                memory[k].append(c.memory)
     return seconds, memory
