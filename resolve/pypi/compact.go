@@ -2,6 +2,7 @@ package pypi
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ func (p *page) encode() []byte {
 	for _, note := range p.notes {
 		w.text(note)
 	}
-	var files compactWriter
+	files := compactWriter{make([]byte, 0, len(p.offers)*200)} // most take less
 	for i := range p.offers {
 		o := &p.offers[i]
 		files.offer(o)
@@ -40,6 +41,7 @@ func (p *page) encode() []byte {
 		}
 	}
 	w.number(uint64(len(p.offers)))
+	w.buf = slices.Grow(w.buf, len(files.buf))
 	w.buf = append(w.buf, files.buf...)
 	return w.buf
 }

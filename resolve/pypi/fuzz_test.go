@@ -2,8 +2,10 @@ package pypi
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/url"
 	"reflect"
+	"strings"
 	"testing"
 
 	"appbundle/internal/fetch"
@@ -40,12 +42,60 @@ func fuzzPage(t *testing.T, kind string, body []byte) {
 		if !same {
 			t.Errorf("encoded %+v, decoded %+v", o, f)
 		}
+		if again := (&offer{}); !again.setURL(base, o.url) || again.url != o.url {
+			t.Errorf("%q is %q when it is resolved again", o.url, again.url)
+		}
+	}
+}
+
+// fuzzScan holds scan to encoding/json: what it reads at all, it reads the same.
+func fuzzScan(t *testing.T, body []byte) {
+	var got, want jsonPage
+	if !got.scan(string(body), func(f *jsonFile) { got.Files = append(got.Files, *f) }) {
+		return
+	}
+	if err := json.Unmarshal(body, &want); err != nil {
+		t.Fatalf("scan reads %q, and encoding/json says: %v", body, err)
+	}
+	if len(want.Files) == 0 {
+		want.Files = nil
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: scan reads %+v, encoding/json %+v", body, got, want)
+	}
+}
+
+// A page as an index writes it is read by scan: another way is not needed.
+func TestScanReadsPages(t *testing.T) {
+	for _, body := range []string{
+		`{"files":[]}`,
+		`{"alternate-locations": [], "files": [{"core-metadata": {"sha256": "00"}, "data-dist-info-metadata": false, "filename": "a", "hashes": {"sha256": "é", "blake2b_256": "x"},
+			"provenance": null, "requires-python": null, "size": 12, "upload-time": "2025-06-01T12:00:00.123456Z", "url": "https://h/\u0061", "yanked": "say \"no\""}],
+			"meta": {"_last-serial": 1, "api-version": "1.4"}, "name": "foo", "project-status": {"status": "active"}, "versions": ["1.0", "2.0"]}`,
+	} {
+		if !new(jsonPage).scan(body, func(*jsonFile) {}) {
+			t.Errorf("scan does not read %s", body)
+		}
+		fuzzScan(t, []byte(body))
+	}
+	for _, body := range []string{
+		``, `null`, `{}`, `{"files":[]`, `{"files":[]}x`, `{"files":[]}` + "\x00", `{"files":[],}`, `{"files":[{}{}]}`, `{"files":[],"files":[]}`, `{"Files":[],"files":[]}`,
+		`{"files":[{"size":01}]}`, `{"files":[{"size":-1}]}`, `{"files":[{"size":1.5}]}`, `{"files":[{"size":99999999999999999999}]}`, `{"files":[{"size":"1"}]}`,
+		`{"files":[{"filename":"a`, `{"files":[{"filename":"\`, `{"files":[{"filename":"\x"}]}`, `{"files":[{"filename":1}]}`, `{"files":{}}`, `[]`,
+		`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `,"files":[]}`,
+	} {
+		if new(jsonPage).scan(body, func(*jsonFile) {}) {
+			t.Errorf("scan reads %s", body)
+		}
 	}
 }
 
 func FuzzJSONPage(f *testing.F) {
 	f.Add([]byte(`{"meta":{"api-version":"1.4"},"name":"Foo","project-status":{"status":"quarantined","reason":"r"},"files":[{"filename":"foo-1.0-1-py2.py3-none-any.whl","url":"../x/foo-1.0-1-py2.py3-none-any.whl#sha256=00","hashes":{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"requires-python":">=3.6*","yanked":"why","core-metadata":{"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},"size":5,"upload-time":"2025-06-01T12:00:00.5Z"},{"filename":"foo-2.tar.gz","url":"http://u:p@h/x","yanked":true}]}`))
-	f.Fuzz(func(t *testing.T, body []byte) { fuzzPage(t, "application/vnd.pypi.simple.v1+json", body) })
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fuzzScan(t, body)
+		fuzzPage(t, "application/vnd.pypi.simple.v1+json", body)
+	})
 }
 
 func FuzzHTMLPage(f *testing.F) {

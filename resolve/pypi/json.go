@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"appbundle/internal/fetch"
@@ -75,18 +77,131 @@ func (s *jsonSidecar) UnmarshalJSON(data []byte) error {
 		var digests struct {
 			SHA256 string `json:"sha256"`
 		}
-		s.state = sideThere
-		if json.Unmarshal(data, &digests) == nil { // another shape gives no hash
-			var h hashes
-			h.set("sha256", digests.SHA256)
-			s.sha256 = h.sha256
+		if json.Unmarshal(data, &digests) != nil {
+			digests.SHA256 = "" // another shape gives no hash
 		}
+		s.set(digests.SHA256)
 	}
 	return nil
 }
 
+// set notes that there is metadata with this digest, which may be none.
+func (s *jsonSidecar) set(digest string) {
+	var h hashes
+	h.set("sha256", digest)
+	s.sidecar = sidecar{sideThere, h.sha256}
+}
+
+// scan reads a page of the usual shape, in a fraction of the time that
+// encoding/json takes, and reports whether it is of that shape. It gives each
+// file to add and keeps none.
+func (j *jsonPage) scan(body string, add func(*jsonFile)) bool {
+	r := &scanner{s: body}
+	lists, files := 0, 0
+	r.object(func(key string) {
+		switch key {
+		case "meta":
+			r.object(func(key string) { r.textOf(key, "api-version", &j.Meta.Version) })
+		case "name":
+			r.text(&j.Name)
+		case "project-status":
+			r.object(func(key string) {
+				if key == "status" {
+					r.text(&j.Status.Status)
+				} else {
+					r.textOf(key, "reason", &j.Status.Reason)
+				}
+			})
+		case "files":
+			lists++
+			r.array(func() {
+				var f jsonFile
+				f.scan(r)
+				files++
+				add(&f)
+			})
+		default:
+			r.skip()
+		}
+	})
+	return r.end() && lists == 1 && files <= maxFiles
+}
+
+// textOf reads the text of the field that is wanted, and skips another.
+func (r *scanner) textOf(key, wanted string, to *string) {
+	if key == wanted {
+		r.text(to)
+	} else {
+		r.skip()
+	}
+}
+
+func (f *jsonFile) scan(r *scanner) {
+	r.object(func(key string) {
+		switch key {
+		case "filename":
+			r.text(&f.Name)
+		case "url":
+			r.text(&f.URL)
+		case "hashes":
+			r.object(func(key string) {
+				switch key {
+				case "sha256":
+					r.text(&f.Hashes.SHA256)
+				case "sha384":
+					r.text(&f.Hashes.SHA384)
+				default:
+					r.textOf(key, "sha512", &f.Hashes.SHA512)
+				}
+			})
+		case "requires-python":
+			r.text(&f.Requires)
+		case "yanked":
+			if !r.word("false") {
+				r.raw(f.Yanked.UnmarshalJSON)
+			}
+		case "core-metadata":
+			f.CoreMetadata.scan(r)
+		case "dist-info-metadata":
+			f.DistInfo.scan(r)
+		case "size":
+			r.size(&f.Size)
+		case "upload-time":
+			r.text(&f.Uploaded)
+		default:
+			r.skip()
+		}
+	})
+}
+
+func (s *jsonSidecar) scan(r *scanner) {
+	if r.peek() != '{' {
+		r.raw(s.UnmarshalJSON)
+		return
+	}
+	var digest string
+	r.object(func(key string) { r.textOf(key, "sha256", &digest) })
+	s.set(digest)
+}
+
+// raw gives the bytes of a value to what decodes it.
+func (r *scanner) raw(decode func([]byte) error) {
+	r.peek()
+	start := r.i
+	r.skip()
+	if !r.bad {
+		r.bad = decode([]byte(r.s[start:r.i])) != nil
+	}
+}
+
 func readJSON(a fetch.Answer) (*page, error) {
 	var j jsonPage
+	body := string(a.Body)
+	p := newPage(a.URL, strings.Count(body, `"filename"`))
+	if j.scan(body, p.addJSON) {
+		return p, j.describe(p)
+	}
+	j = jsonPage{}
 	if err := json.Unmarshal(a.Body, &j); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
@@ -100,20 +215,31 @@ func readJSON(a fetch.Answer) (*page, error) {
 	if len(j.Files) > maxFiles {
 		return nil, fmt.Errorf("the page has %d files, more than %d", len(j.Files), maxFiles)
 	}
-	p := &page{base: a.URL, offers: make([]offer, 0, len(j.Files))}
-	if err := p.checkProtocol(j.Meta.Version); err != nil {
-		return nil, err
+	p = newPage(a.URL, len(j.Files))
+	for i := range j.Files {
+		p.addJSON(&j.Files[i])
 	}
+	return p, j.describe(p)
+}
+
+// newPage makes an empty page for about n files.
+func newPage(base *url.URL, n int) *page {
+	return &page{base: base, offers: make([]offer, 0, min(n, maxFiles))}
+}
+
+func (p *page) addJSON(f *jsonFile) {
+	if !p.add(f.offer(), f.URL) {
+		p.passed++
+	}
+}
+
+// describe tells p what the page says of the project and of itself.
+func (j *jsonPage) describe(p *page) error {
 	if j.Name != "" {
 		p.project = pep508.NormalizeName(j.Name)
 	}
 	p.setStatus(j.Status.Status, j.Status.Reason)
-	for i := range j.Files {
-		if !p.add(j.Files[i].offer(), j.Files[i].URL) {
-			p.passed++
-		}
-	}
-	return p, nil
+	return p.checkProtocol(j.Meta.Version)
 }
 
 func (f *jsonFile) offer() offer {

@@ -1,7 +1,6 @@
 package pypi
 
 import (
-	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"appbundle/internal/fetch"
-	"appbundle/schema"
 	"appbundle/schema/pep440"
 	"appbundle/schema/pep508"
 )
@@ -90,6 +88,7 @@ const (
 // A page is what one document of an index says.
 type page struct {
 	base        *url.URL // of relative URLs
+	origin      string   // with which URLs of files begin: "https://files.example"
 	project     string   // normalised; "" where it does not say
 	offers      []offer
 	passed      int    // links and files that cannot be used
@@ -130,8 +129,15 @@ func (p *page) setStatus(status, reason string) {
 // add takes an offer whose URL is href, relative to the page, and reports
 // whether it can be used.
 func (p *page) add(o offer, href string) bool {
-	if o.name == "" || !o.readName() || !o.setURL(p.base, href) {
+	if o.name == "" || !o.readName() {
 		return false
+	}
+	if p.origin != "" && strings.HasPrefix(href, p.origin) && isPlainPath(href[len(p.origin):]) && len(href) <= maxURL {
+		o.url = href // what setURL would make of it
+	} else if !o.setURL(p.base, href) {
+		return false
+	} else {
+		p.origin = originOf(o.url)
 	}
 	p.offers = append(p.offers, o)
 	return true
@@ -197,6 +203,31 @@ func (o *offer) setURL(base *url.URL, href string) bool {
 	return len(o.url) <= maxURL
 }
 
+// originOf gives what is before the path of a URL that was resolved, "" where
+// there is none.
+func originOf(u string) string {
+	scheme, rest, _ := strings.Cut(u, "://")
+	host, _, ok := strings.Cut(rest, "/")
+	if !ok {
+		return ""
+	}
+	return u[:len(scheme)+len("://")+len(host)]
+}
+
+// isPlainPath reports whether a path stays what it is when a URL is resolved:
+// one of the thousands that a page has, each below the same origin.
+func isPlainPath(path string) bool {
+	if path == "" || path[0] != '/' || strings.Contains(path, "/.") || strings.Contains(path, "//") {
+		return false
+	}
+	for i := range len(path) {
+		if c := path[i]; c != '/' && c != '.' && c != '_' && c != '-' && !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return true
+}
+
 // readPage decodes what a server sent.
 func readPage(a fetch.Answer) (*page, error) {
 	switch a.Type {
@@ -211,55 +242,3 @@ func readPage(a fetch.Answer) (*page, error) {
 }
 
 const accept = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
-
-// settle passes over the files of other projects and those whose name occurs
-// twice, repairs what they demand of Python, and sorts: newest version first,
-// then by name.
-func (p *page) settle(project string) {
-	before := len(p.offers)
-	p.offers = slices.DeleteFunc(p.offers, func(o offer) bool { return o.project != project })
-	keys := make(map[string]string, len(p.offers))
-	for _, o := range p.offers {
-		keys[o.name] = o.version.Key()
-	}
-	slices.SortStableFunc(p.offers, func(a, b offer) int {
-		if keys[a.name] == keys[b.name] {
-			return strings.Compare(a.name, b.name)
-		}
-		return cmp.Or(pep440.Compare(b.version, a.version), strings.Compare(a.name, b.name))
-	})
-	p.offers = slices.CompactFunc(p.offers, func(a, b offer) bool { return a.name == b.name })
-	p.passed += before - len(p.offers)
-	p.repairRequires(project)
-}
-
-// repairRequires leaves out what nobody can read, and says so once for a page.
-func (p *page) repairRequires(project string) {
-	read := map[string]string{}
-	bad, first := 0, ""
-	for i := range p.offers {
-		o := &p.offers[i]
-		text, known := read[o.requires]
-		if !known {
-			_, repaired, err := schema.RepairSpecifiers(o.requires)
-			switch {
-			case err != nil:
-				text = ""
-			case repaired != "":
-				text = repaired
-			default:
-				text = o.requires
-			}
-			read[o.requires] = text
-		}
-		if text == "" && strings.TrimSpace(o.requires) != "" {
-			if bad++; bad == 1 {
-				first = fmt.Sprintf("%q of %s", o.requires, o.name)
-			}
-		}
-		o.requires = text
-	}
-	if bad > 0 {
-		p.notes = append(p.notes, fmt.Sprintf("%s: requires-python of %d files cannot be read and is left out, such as %s", project, bad, first))
-	}
-}
