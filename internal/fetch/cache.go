@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"hash/crc32"
 	"io"
 	"os"
@@ -72,25 +73,42 @@ func (c *Client) used(path string, info os.FileInfo) {
 	}
 }
 
-// Store keeps data under bucket and key, any text that holds no secret.
-// Whether it can be kept makes no difference to a caller: a cache that cannot be
-// written is slow, not wrong.
-func (c *Client) Store(bucket Bucket, key string, data []byte) {
-	if err := c.store(c.entryPath(bucket, key), encodeEntry(data)); err != nil {
+// Store keeps data, which may come in pieces, under bucket and key, any text that
+// holds no secret. Whether it can be kept makes no difference to a caller: a cache
+// that cannot be written is slow, not wrong.
+func (c *Client) Store(bucket Bucket, key string, data ...[]byte) {
+	if err := c.store(c.entryPath(bucket, key), data); err != nil {
 		c.warn("cache: " + err.Error())
 	}
 }
 
-func (c *Client) store(path string, raw []byte) error {
-	out, err := c.arrive(filepath.Base(path))
+// store makes an entry appear whole. Nothing is flushed to the disk: what a power
+// cut leaves of it does not have its checksum and is asked for again.
+func (c *Client) store(path string, data [][]byte) error {
+	dir := filepath.Join(c.cfg.Dir, arrivals)
+	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return err
 	}
-	defer out.Abort()
-	if _, err := out.Write(raw); err != nil {
-		return err
+	_, err = f.Write(entryHeader(data))
+	for _, piece := range data {
+		if err == nil {
+			_, err = f.Write(piece)
+		}
 	}
-	return land(out, path)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = atomicfile.MkdirAll(filepath.Dir(path), 0o700)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 // arrivals is the directory of what is not whole yet. Nothing there has a final
@@ -145,12 +163,15 @@ func (c *Client) warn(msg string) {
 	}
 }
 
-func encodeEntry(data []byte) []byte {
-	raw := make([]byte, 0, entryHead+len(data))
-	raw = append(raw, entryMagic...)
-	raw = binary.LittleEndian.AppendUint32(raw, crc32.Checksum(data, castagnoli))
-	raw = binary.LittleEndian.AppendUint64(raw, uint64(len(data)))
-	return append(raw, data...)
+// entryHeader is what stands before data.
+func entryHeader(data [][]byte) []byte {
+	sum, size := uint32(0), 0
+	for _, piece := range data {
+		sum, size = crc32.Update(sum, castagnoli, piece), size+len(piece)
+	}
+	head := append(make([]byte, 0, entryHead), entryMagic...)
+	head = binary.LittleEndian.AppendUint32(head, sum)
+	return binary.LittleEndian.AppendUint64(head, uint64(size))
 }
 
 func decodeEntry(raw []byte) ([]byte, bool) {

@@ -194,7 +194,7 @@ func mediaType(h http.Header) string {
 // readAll reads a body of at most limit bytes.
 func readAll(resp *http.Response, limit int64) ([]byte, error) {
 	var b bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= min(limit, 1<<20) {
+	if n := resp.ContentLength; n > 0 && n <= min(limit, 16<<20) { // larger than any page that was seen
 		b.Grow(int(n) + bytes.MinRead)
 	}
 	if _, err := b.ReadFrom(io.LimitReader(resp.Body, limit+1)); err != nil {
@@ -236,7 +236,5 @@ func (c *Client) storePage(key string, k *keptPage) {
 	if err != nil {
 		return // no field can make it fail
 	}
-	data := make([]byte, 0, len(head)+1+len(k.reduced))
-	data = append(append(data, head...), '\n')
-	c.Store(Pages, key, append(data, k.reduced...))
+	c.Store(Pages, key, append(head, '\n'), k.reduced)
 }

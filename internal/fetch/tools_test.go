@@ -22,3 +22,6 @@ func certificate(s *httptest.Server) []byte {
 }
 
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// encodeEntry gives a whole entry of the cache.
+func encodeEntry(data []byte) []byte { return append(entryHeader([][]byte{data}), data...) }

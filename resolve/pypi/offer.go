@@ -57,9 +57,18 @@ func (h *hashes) all() map[string]string {
 
 // set takes a digest where it is one.
 func (h *hashes) set(algorithm, digest string) {
-	digest = strings.ToLower(digest)
-	if strings.Trim(digest, "0123456789abcdef") != "" {
-		return
+	lower := true
+	for i := range len(digest) {
+		switch kinds[digest[i]] & (isHex | isCapital) {
+		case isHex:
+		case isHex | isCapital:
+			lower = false
+		default:
+			return
+		}
+	}
+	if !lower {
+		digest = strings.ToLower(digest)
 	}
 	switch {
 	case algorithm == "sha256" && len(digest) == 64:
@@ -217,15 +226,15 @@ func originOf(u string) string {
 // isPlainPath reports whether a path stays what it is when a URL is resolved:
 // one of the thousands that a page has, each below the same origin.
 func isPlainPath(path string) bool {
-	if path == "" || path[0] != '/' || strings.Contains(path, "/.") || strings.Contains(path, "//") {
-		return false
-	}
+	var last byte
 	for i := range len(path) {
-		if c := path[i]; c != '/' && c != '.' && c != '_' && c != '-' && !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+		c := path[i]
+		if kinds[c]&inPath == 0 || last == '/' && (c == '/' || c == '.') {
 			return false
 		}
+		last = c
 	}
-	return true
+	return path != "" && path[0] == '/'
 }
 
 // readPage decodes what a server sent.

@@ -19,12 +19,14 @@ type scanner struct {
 // maxDepth is deeper than any page.
 const maxDepth = 32
 
-// Kinds of bytes: those that a text of JSON may hold as they are, those that the
-// name of a field of a page has, and blanks.
+// Kinds of bytes.
 const (
-	inText = 1 << iota
-	inKey
-	isBlank
+	inText    = 1 << iota // stands for itself in a text of JSON
+	inKey                 // is in the names of the fields of a page
+	inPath                // stands for itself in the path of a URL
+	isHex                 // a hexadecimal digit
+	isCapital             // a capital letter
+	isBlank               // means nothing between the values of JSON
 )
 
 var kinds = func() (t [256]uint8) {
@@ -32,8 +34,18 @@ var kinds = func() (t [256]uint8) {
 		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
 			t[c] |= inText
 		}
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
+		digit, small, capital := c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z'
+		if small || digit || c == '-' || c == '_' {
 			t[c] |= inKey
+		}
+		if small || digit || capital || c == '/' || c == '.' || c == '_' || c == '-' {
+			t[c] |= inPath
+		}
+		if digit || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' {
+			t[c] |= isHex
+		}
+		if capital {
+			t[c] |= isCapital
 		}
 	}
 	for _, c := range " \t\r\n" {
