@@ -224,7 +224,7 @@ func readJSON(a fetch.Answer) (*page, error) {
 
 // newPage makes an empty page for about n files.
 func newPage(base *url.URL, n int) *page {
-	return &page{base: base, offers: make([]offer, 0, min(n, maxFiles))}
+	return &page{base: base, names: pep508.NewWheelNames(), offers: make([]offer, 0, min(n, maxFiles))}
 }
 
 func (p *page) addJSON(f *jsonFile) {

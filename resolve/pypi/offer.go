@@ -96,9 +96,10 @@ const (
 
 // A page is what one document of an index says.
 type page struct {
-	base        *url.URL // of relative URLs
-	origin      string   // with which URLs of files begin: "https://files.example"
-	project     string   // normalised; "" where it does not say
+	base        *url.URL           // of relative URLs
+	names       *pep508.WheelNames // of the files; may be nil
+	origin      string             // with which URLs of files begin: "https://files.example"
+	project     string             // normalised; "" where it does not say
 	offers      []offer
 	passed      int    // links and files that cannot be used
 	quarantined string // why; "" where it is not
@@ -138,7 +139,7 @@ func (p *page) setStatus(status, reason string) {
 // add takes an offer whose URL is href, relative to the page, and reports
 // whether it can be used.
 func (p *page) add(o offer, href string) bool {
-	if o.name == "" || !o.readName() {
+	if o.name == "" || !o.readNameBy(p.names) {
 		return false
 	}
 	if p.origin != "" && strings.HasPrefix(href, p.origin) && isPlainPath(href[len(p.origin):]) && len(href) <= maxURL {
@@ -154,12 +155,15 @@ func (p *page) add(o offer, href string) bool {
 
 // readName reads what the file name says, strictly: it will be a name on disks
 // and in locks.
-func (o *offer) readName() bool {
+func (o *offer) readName() bool { return o.readNameBy(nil) }
+
+// readNameBy is readName for one of many; names may be nil.
+func (o *offer) readNameBy(names *pep508.WheelNames) bool {
 	if len(o.name) > maxFileName || !isPlain(o.name) {
 		return false
 	}
 	if strings.HasSuffix(o.name, ".whl") {
-		w, err := pep508.ParseWheelName(o.name)
+		w, err := names.Parse(o.name)
 		if err != nil {
 			return false
 		}

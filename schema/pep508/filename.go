@@ -19,7 +19,23 @@ type WheelName struct {
 const maxTags = 1000
 
 // ParseWheelName reads NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl.
-func ParseWheelName(file string) (WheelName, error) {
+func ParseWheelName(file string) (WheelName, error) { return (*WheelNames)(nil).Parse(file) }
+
+// WheelNames reads many names of wheels, such as those of one project: what
+// occurs in thousands of them is read once. Names share their Tags, which must
+// not be changed. A nil WheelNames remembers nothing.
+type WheelNames struct {
+	versions map[string]pep440.Version
+	tags     map[string][]string
+}
+
+// NewWheelNames gives a WheelNames for one goroutine.
+func NewWheelNames() *WheelNames {
+	return &WheelNames{map[string]pep440.Version{}, map[string][]string{}}
+}
+
+// Parse is [ParseWheelName].
+func (n *WheelNames) Parse(file string) (WheelName, error) {
 	fail := func(why string) (WheelName, error) {
 		return WheelName{}, fmt.Errorf("%q is no name of a wheel: %s", file, why)
 	}
@@ -32,7 +48,7 @@ func ParseWheelName(file string) (WheelName, error) {
 	if !isWheelProject(name) {
 		return fail("bad project name")
 	}
-	v, err := pep440.Parse(parts[1])
+	v, err := n.version(parts[1])
 	if err != nil {
 		return fail(err.Error())
 	}
@@ -42,11 +58,38 @@ func ParseWheelName(file string) (WheelName, error) {
 			return fail("a build tag begins with a digit")
 		}
 	}
-	n := len(parts)
-	if w.Tags = combine(parts[n-3], parts[n-2], parts[n-1]); w.Tags == nil {
+	if w.Tags = n.combine(parts[len(parts)-3:]); w.Tags == nil {
 		return fail("bad tags")
 	}
 	return w, nil
+}
+
+func (n *WheelNames) version(text string) (pep440.Version, error) {
+	if n == nil {
+		return pep440.Parse(text)
+	}
+	if v, ok := n.versions[text]; ok {
+		return v, nil
+	}
+	v, err := pep440.Parse(text)
+	if err == nil {
+		n.versions[text] = v
+	}
+	return v, err
+}
+
+// combine gives the tags of Python, ABI and platform; nil says that they are bad.
+func (n *WheelNames) combine(parts []string) []string {
+	if n == nil {
+		return combine(parts[0], parts[1], parts[2])
+	}
+	text := strings.Join(parts, "-")
+	tags, ok := n.tags[text]
+	if !ok {
+		tags = combine(parts[0], parts[1], parts[2])
+		n.tags[text] = tags
+	}
+	return tags
 }
 
 // isWheelProject allows "_" for "-" but no two of them.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -80,10 +81,16 @@ func TestFileNames(t *testing.T) {
 		} `json:"sdist_filenames"`
 	}
 	load(t, "names.json", &v)
+	names := NewWheelNames()
 	for _, c := range v.Wheels {
 		tags, isList := c.Tags.([]any) // a number says that there are too many
 		want := c.OK && strictFileNames[c.In] == "" && isList
 		w, err := ParseWheelName(c.In)
+		for range 2 { // the second time it is remembered
+			if again, err2 := names.Parse(c.In); (err2 == nil) != (err == nil) || !reflect.DeepEqual(again, w) {
+				t.Errorf("of many: %q is %v, %v, want %v, %v", c.In, again, err2, w, err)
+			}
+		}
 		if (err == nil) != want {
 			t.Errorf("ParseWheelName(%q): %v, want ok %v", c.In, err, want)
 			continue
