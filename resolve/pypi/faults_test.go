@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"appbundle/internal/fetch"
 	"appbundle/resolve"
@@ -96,18 +95,17 @@ func TestFaults(t *testing.T) {
 			if tt.path == side {
 				f.extra[fooWheel] = `{"core-metadata": {"sha256": "` + zeros + `"}}`
 			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
 			f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Path != tt.path {
 					return false
 				}
+				if strings.HasSuffix(tt.want, "deadline exceeded") {
+					cancel(context.DeadlineExceeded) // it comes when the request is under way
+				}
 				tt.fault(w, r)
 				return true
-			}
-			ctx := t.Context()
-			if strings.HasSuffix(tt.want, "deadline exceeded") {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
-				defer cancel()
 			}
 			x := on(t, f)
 			p, err := x.Project(ctx, "foo")
