@@ -96,7 +96,7 @@ func (d *decoder) unknownSection(s *INISection) {
 		if named {
 			want += ":"
 		}
-		if near := closest(want, appSections); near != "" {
+		if near := Closest(want, appSections); near != "" {
 			if strings.HasSuffix(near, ":") && named {
 				near += name
 			}
@@ -128,7 +128,7 @@ func (d *decoder) unknownKey(s *INISection, kind string, k *INIKey) {
 	fix := ""
 	if isCircusKey(kind, k.Name) {
 		fix = "remove it, appbundle does not honour this key of Circus"
-	} else if near := closest(k.Name, keyNames(kind)); near != "" {
+	} else if near := Closest(k.Name, keyNames(kind)); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	}
 	d.problems.Add(k.Pos, fix, "[%s]: unknown key %q", s.Name, k.Name)
@@ -267,7 +267,7 @@ func (d *decoder) applyEnv() {
 				continue
 			}
 			fix := ""
-			if near := closest(g, names); near != "" {
+			if near := Closest(g, names); near != "" {
 				fix = fmt.Sprintf("did you mean %q?", near)
 			}
 			d.problems.Add(sec.Pos, fix, "there is no watcher %q for this section", g)
@@ -297,7 +297,7 @@ func (d *decoder) checkSocket(w *Watcher, key, name string, names []string) {
 		return
 	}
 	fix := fmt.Sprintf("write [socket:%s]", name)
-	if near := closest(name, names); near != "" {
+	if near := Closest(name, names); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	}
 	if d.circus && key == "cmd" {

@@ -167,7 +167,7 @@ func (d *decoder) circusUnknown(s *INISection, kind string, k *INIKey) {
 		d.finding(k.Pos, fix, "[%s]: %s has no effect", s.Name, k.Name)
 		return
 	}
-	if near := closest(k.Name, keyNames(kind)); near != "" && near != k.Name {
+	if near := Closest(k.Name, keyNames(kind)); near != "" && near != k.Name {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	}
 	d.finding(k.Pos, fix, "[%s]: unknown key %q, which Circus ignores", s.Name, k.Name)

@@ -122,7 +122,7 @@ func (p *reqParser) unknownOption(pos Pos, text, name string) {
 			}
 			names = append(names, o.name)
 		}
-		switch near := closest(name, names); {
+		switch near := Closest(name, names); {
 		case fix != "":
 		case near != "":
 			fix = fmt.Sprintf("did you mean %s?", near)

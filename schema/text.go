@@ -71,9 +71,9 @@ func isHidden(r rune) bool {
 	return r >= 0x200e && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
-// closest gives the candidate that word is most likely a misspelling of, "" for
+// Closest gives the candidate that word is most likely a misspelling of, "" for
 // none.
-func closest(word string, candidates []string) string {
+func Closest(word string, candidates []string) string {
 	best, least := "", min(max(len(word)/3, 1), 3)
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c), least); d < least || d == least && best == "" {

@@ -84,8 +84,8 @@ func TestClosest(t *testing.T) {
 		"numproceses": "numprocesses", "NumProcesses": "numprocesses", "maxretry": "max_retry",
 		"cdm": "cmd", "uuid": "uid", "shell": "", "x": "", "wxyz": "", "grid": "gid", "cmdxy": "",
 	} {
-		if got := closest(word, names); got != want {
-			t.Errorf("closest(%q) = %q, want %q", word, got, want)
+		if got := Closest(word, names); got != want {
+			t.Errorf("Closest(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func oneOf[T ~string](values ...T) func(string) (T, *fault) {
 			names = append(names, string(v))
 		}
 		f := bad("%s is none of %s", quote(s), strings.Join(names, ", "))
-		if near := closest(s, names); near != "" {
+		if near := Closest(s, names); near != "" {
 			f.fix = fmt.Sprintf("did you mean %q?", near)
 		}
 		return "", f

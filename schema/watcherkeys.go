@@ -63,7 +63,7 @@ func decodeRlimit(t *target, k *INIKey) *fault {
 	name := strings.ToLower(strings.TrimPrefix(k.Name, "rlimit_"))
 	if !isWord(name, rlimitNames) {
 		fix := "use one of " + rlimitNames
-		if near := closest(name, strings.Fields(rlimitNames)); near != "" {
+		if near := Closest(name, strings.Fields(rlimitNames)); near != "" {
 			fix = "did you mean \"rlimit_" + near + "\"?"
 		}
 		return &fault{"there is no such limit", fix, -1}
