@@ -58,6 +58,12 @@ var table = []Package{
 		Why:  "it says what there is; what is chosen is decided in resolve",
 	},
 	{
+		Path: "resolve/external",
+		Idea: "system dependencies by name: what a distribution calls them, what packages require, what a host has of them",
+		May:  []string{"schema/..."},
+		Why:  "a name is looked up; nothing is solved, fetched or run for it",
+	},
+	{
 		Path: "install",
 		Idea: "an environment made from a lock and nothing else: cache, wheels, byte code, atomic switch",
 		May:  []string{"schema/...", "internal/fetch", "internal/safearchive"},
@@ -96,7 +102,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "install", "install/build", "runner", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "runner", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{
