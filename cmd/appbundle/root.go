@@ -61,6 +61,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newWhyCmd(out),
 		newTreeCmd(out),
 		newExportCmd(out),
+		newExternalCmd(g, out),
 		newCacheCmd(g, out),
 		newBuildCmd(out),
 		newVerifyCmd(out),

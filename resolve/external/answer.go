@@ -3,6 +3,7 @@ package external
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"appbundle/schema"
@@ -134,7 +135,7 @@ func (t Target) remedy(name string) string {
 // named is the answer for the package of a name.
 func (t Target) named(a *Answer, name string, problems *schema.Problems) {
 	a.Package, a.Path = name, name
-	a.Build = strings.HasSuffix(name, "-dev") || strings.HasSuffix(name, "-devel") || strings.HasPrefix(name, "pkgconfig(")
+	a.Build = isDev(name) || strings.HasPrefix(name, "pkgconfig(")
 	a.Wanted = relate(t.Family, name, "", bounds(a.Dep, problems))
 	if a.Build {
 		a.BuildRequires = a.Wanted
@@ -205,4 +206,24 @@ func hasName(rs []Relation, name string) bool {
 		}
 	}
 	return false
+}
+
+// Install gives the command that installs what the answers name, as its words;
+// nil where they name nothing. Versions are not in it: a distribution has one.
+func Install(t Target, answers []Answer) []string {
+	command := map[Family][]string{
+		Deb: {"apt-get", "install", "-y"},
+		RPM: {"dnf", "install", "-y"},
+		APK: {"apk", "add"},
+	}[t.Family]
+	n := len(command)
+	for i := range answers {
+		if name := answers[i].Package; name != "" && !slices.Contains(command[n:], name) {
+			command = append(command, name)
+		}
+	}
+	if len(command) == n {
+		return nil
+	}
+	return command
 }

@@ -171,7 +171,10 @@ func (s *System) Package(name string) (string, bool, error) {
 		}
 		f, err := s.cfg.Root.Open(file)
 		if err != nil {
-			return "", false, fmt.Errorf("the package database of %s cannot be read: %w", s.cfg.Target.Name, err)
+			if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return "", false, fmt.Errorf("/%s, the package database of %s: %w", file, s.cfg.Target.Name, err)
 		}
 		defer f.Close() // opened for reading: nothing can be lost
 		if s.packages, err = read(f); err != nil {

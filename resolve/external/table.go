@@ -154,7 +154,7 @@ func (t *table) name(name string, m match) {
 // preferred, since it is what a build needs as well.
 func (t *table) find(name string, family Family) (match, bool) {
 	if e := t.neutral[strings.ToLower(name)]; e != nil {
-		return match{entry: e, build: e.buildOnly()}, true
+		return match{entry: e, build: e.buildOnly() || isDev(name)}, true
 	}
 	best, found := match{}, false
 	rank := func(m match) int {
@@ -173,6 +173,11 @@ func (t *table) find(name string, family Family) (match, bool) {
 		}
 	}
 	return best, found
+}
+
+// isDev reports whether a name is that of what is built with, in every family.
+func isDev(name string) bool {
+	return strings.HasSuffix(name, "-dev") || strings.HasSuffix(name, "-devel")
 }
 
 // buildOnly reports whether nothing of the entry is for run time.
