@@ -26,11 +26,12 @@
 // # Limits
 //
 // The names of Debian 12 and their epochs were compared with that distribution's
-// index (go test -debian-index does it again), its sonames and pkg-config modules
-// with its packages. What the table has of Fedora 41, EL 9 and Alpine 3.20 was
-// not: no index of theirs was at hand. A
-// release that is not in the table is refused, since names of libraries change
-// with releases. Versions of other releases are what the distribution calls a
-// version: 1.0 and 1.0.0 are two of them, and "!=" has no relation. A wheel
-// may carry a library of its own, and then needs none of the system's.
+// index (go test -debian-index does it again), its sonames, pkg-config modules
+// and programs with its packages. What the table has of Fedora 41, EL 9 and
+// Alpine 3.20 was not: no index of theirs was at hand. A release that is not in
+// the table is refused, since names of libraries change with releases.
+//
+// A version is what the distribution calls a version: 1.0 and 1.0.0 are two of
+// them, Debian's 1.2.13.dfsg is not 1.2.13, and "!=" has no relation. A wheel may
+// carry a library of its own, and then needs none of the system's.
 package external
