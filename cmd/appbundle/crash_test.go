@@ -146,7 +146,7 @@ func TestCrash(t *testing.T) {
 				for c.crash(t, command, how, n) {
 					n++
 				}
-				if n < 25 {
+				if n < 15 {
 					t.Errorf("only %d operations", n-1)
 				}
 			})
