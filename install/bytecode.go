@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"runtime"
@@ -170,9 +169,9 @@ func (c *cache) bytecode(ctx context.Context, digest string, t *tree, pool *comp
 }
 
 func readBytecode(at string) (*bytecode, error) {
-	f, err := os.Open(filepath.Join(at, indexName))
+	f, err := openIndex(at)
 	if err != nil {
-		return nil, orDamaged(at, err)
+		return nil, err
 	}
 	defer f.Close() // opened for reading: nothing can be lost
 	b := &bytecode{path: at}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,24 +70,35 @@ var ErrDamaged = errors.New("the cache is damaged")
 
 var errIndex = fmt.Errorf("%w: it is no index of an unpacked wheel", ErrDamaged)
 
-// orDamaged tells an entry that is not there from one without its index.
-func orDamaged(path string, err error) error {
-	if _, there := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && there == nil {
-		return fmt.Errorf("%s: %w", path, errIndex)
+// openIndex opens the index of an entry, and tells an entry that is not there from
+// one without its index. An entry appears whole, with its index; it may do so
+// between the two looks, so that the index is looked for once more.
+func openIndex(path string) (*os.File, error) {
+	at := filepath.Join(path, indexName)
+	f, err := os.Open(at)
+	if _, there := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) || there != nil {
+		return f, err
 	}
-	return err
+	if f, err = os.Open(at); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, errIndex)
+	}
+	return f, err
 }
 
 // readTree reads the index of the tree at path.
 func readTree(path string) (*tree, error) {
-	at := filepath.Join(path, indexName)
-	text, err := os.ReadFile(at)
+	f, err := openIndex(path)
 	if err != nil {
-		return nil, orDamaged(path, err)
+		return nil, err
+	}
+	defer f.Close() // opened for reading: nothing can be lost
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
 	}
 	t := &tree{path: path}
 	if !t.decode(string(text)) {
-		return nil, fmt.Errorf("%s: %w", at, errIndex)
+		return nil, fmt.Errorf("%s: %w", f.Name(), errIndex)
 	}
 	return t, nil
 }
