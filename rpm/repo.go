@@ -1,0 +1,308 @@
+package rpm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"appbundle/internal/atomicfile"
+)
+
+// IndexOptions say how a directory of packages becomes a repository.
+type IndexOptions struct {
+	// Signer signs what names all the rest: repomd.xml, Release. nil for none.
+	Signer Signer
+	// Time is what the repository is dated; the zero Time is 1970.
+	Time time.Time
+	// Name is the origin and label of an apt repository; "" for none.
+	Name string
+}
+
+// Index makes the directory dir a repository of all packages of format f in it, for
+// dnf or apt, and gives the number of packages. Packages are read, their files are
+// not. The same packages give the same bytes.
+//
+// Of dnf, dir/repodata appears or is replaced in one step. Of apt, there are Packages,
+// Packages.gz, Release, and with a Signer InRelease and Release.gpg; each is
+// whole, and what names others comes last.
+func Index(ctx context.Context, f Format, dir string, opts IndexOptions) (int, error) {
+	names, err := packageNames(f, dir)
+	if err != nil {
+		return 0, err
+	}
+	if opts.Name != "" && !isLine(opts.Name) {
+		return 0, fmt.Errorf("name of the repository %q is not one line", opts.Name)
+	}
+	if f == Deb {
+		err = indexDeb(ctx, dir, names, opts)
+	} else {
+		err = indexRPM(ctx, dir, names, opts)
+	}
+	return len(names), err
+}
+
+// packageNames lists the packages in a directory, sorted.
+func packageNames(f Format, dir string) (names []string, err error) {
+	if arches[f] == nil {
+		return nil, fmt.Errorf("no repository has the format %q; there are rpm and deb", f)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if _, temporary := atomicfile.Temporary(e.Name()); !temporary && strings.HasSuffix(e.Name(), "."+string(f)) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// unix is the time of the repository.
+func (o IndexOptions) unix() int64 {
+	if o.Time.IsZero() {
+		return 0
+	}
+	return o.Time.Unix()
+}
+
+// A metadata is one file of repodata while it is written.
+type metadata struct {
+	name string
+	gz   bytes.Buffer
+	z    *gzip.Writer
+	open hash.Hash // of what is compressed
+	n    int64
+}
+
+func newMetadata(name string) *metadata {
+	m := &metadata{name: name, open: sha256.New()}
+	m.z = gzip.NewWriter(&m.gz)
+	return m
+}
+
+func (m *metadata) Write(p []byte) (int, error) {
+	m.open.Write(p)
+	m.n += int64(len(p))
+	return m.z.Write(p)
+}
+
+// file is the name of the file, which changes with its content: who has an old
+// repomd.xml never reads the new file for the old.
+func (m *metadata) file() string {
+	sum := sha256.Sum256(m.gz.Bytes())
+	return hex.EncodeToString(sum[:]) + "-" + m.name + ".xml.gz"
+}
+
+func indexRPM(ctx context.Context, dir string, names []string, opts IndexOptions) error {
+	all := []*metadata{newMetadata("primary"), newMetadata("filelists"), newMetadata("other")}
+	for i, head := range []string{
+		`<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">`,
+		`<filelists xmlns="http://linux.duke.edu/metadata/filelists" packages="%d">`,
+		`<otherdata xmlns="http://linux.duke.edu/metadata/other" packages="%d">`,
+	} {
+		fmt.Fprintf(all[i], xml.Header+head+"\n", len(names))
+	}
+	for _, name := range names {
+		info, err := ReadFile(ctx, filepath.Join(dir, name), Limits{HeadOnly: true})
+		if err != nil {
+			return err
+		}
+		if info.Format != RPM {
+			return &FormatError{Package: name, Reason: "is no rpm"}
+		}
+		for i, b := range [][]byte{info.primary(), info.filelists(), info.other()} {
+			if _, err := all[i].Write(b); err != nil {
+				return err
+			}
+		}
+	}
+	for i, end := range []string{"</metadata>\n", "</filelists>\n", "</otherdata>\n"} {
+		if _, err := io.WriteString(all[i], end); err != nil {
+			return err
+		}
+		if err := all[i].z.Close(); err != nil {
+			return err
+		}
+	}
+	return writeRepodata(ctx, dir, all, opts)
+}
+
+// writeRepodata puts all files in place, with the one that names the others.
+func writeRepodata(ctx context.Context, dir string, all []*metadata, opts IndexOptions) (err error) {
+	var repomd bytes.Buffer
+	fmt.Fprintf(&repomd, xml.Header+`<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">`+"\n  <revision>%d</revision>\n", opts.unix())
+	files := map[string][]byte{}
+	for _, m := range all {
+		sum := sha256.Sum256(m.gz.Bytes())
+		files[m.file()] = m.gz.Bytes()
+		fmt.Fprintf(&repomd, "  <data type=%q>\n    <checksum type=\"sha256\">%x</checksum>\n    <open-checksum type=\"sha256\">%x</open-checksum>\n"+
+			"    <location href=\"repodata/%s\"/>\n    <timestamp>%d</timestamp>\n    <size>%d</size>\n    <open-size>%d</open-size>\n  </data>\n",
+			m.name, sum, m.open.Sum(nil), m.file(), opts.unix(), m.gz.Len(), m.n)
+	}
+	repomd.WriteString("</repomd>\n")
+	files["repomd.xml"] = repomd.Bytes()
+	if opts.Signer != nil {
+		if files["repomd.xml.asc"], err = detached(ctx, opts.Signer, repomd.Bytes(), opts.Time); err != nil {
+			return err
+		}
+	}
+	d, err := atomicfile.FS{}.Replacing(filepath.Join(dir, "repodata"), 0o755)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Abort()) }()
+	for name, content := range files {
+		if err := writeBelow(d.Root(), name, content); err != nil {
+			return err
+		}
+	}
+	return d.Commit()
+}
+
+func writeBelow(root *atomicfile.Root, name string, content []byte) error {
+	out, err := root.Create(name, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(content)
+	return errors.Join(err, out.Close())
+}
+
+// An element writes XML, line by line.
+type element struct{ b bytes.Buffer }
+
+// tag writes a line; each %s of format is escaped text.
+func (e *element) tag(format string, texts ...any) {
+	for i, t := range texts {
+		if s, ok := t.(string); ok {
+			var b strings.Builder
+			xml.EscapeText(&b, []byte(s)) // a Builder takes everything
+			texts[i] = b.String()
+		}
+	}
+	fmt.Fprintf(&e.b, format+"\n", texts...)
+}
+
+// arch is the architecture as repositories call it.
+func (p *Info) arch() string {
+	if p.IsSource {
+		return "src"
+	}
+	return p.Arch
+}
+
+func (p *Info) version() string {
+	return fmt.Sprintf(`<version epoch="%d" ver="%s" rel="%s"/>`, p.EVR.Epoch, p.EVR.Version, p.EVR.Release)
+}
+
+func (p *Info) primary() []byte {
+	var e element
+	e.tag(`<package type="rpm">`)
+	e.tag("  <name>%s</name>\n  <arch>%s</arch>", p.Name, p.arch())
+	e.b.WriteString("  " + p.version() + "\n")
+	e.tag(`  <checksum type="sha256" pkgid="YES">%x</checksum>`, p.SHA256)
+	e.tag("  <summary>%s</summary>\n  <description>%s</description>\n  <packager>%s</packager>\n  <url>%s</url>", p.Summary, p.Description, p.Maintainer, p.Homepage)
+	e.tag(`  <time file="%d" build="%d"/>`, p.Time.Unix(), p.Time.Unix())
+	e.tag(`  <size package="%d" installed="%d" archive="%d"/>`, p.Size, p.Installed, p.Archive)
+	e.tag(`  <location href="%s"/>`, p.File)
+	e.tag("  <format>")
+	e.tag("    <rpm:license>%s</rpm:license>\n    <rpm:vendor>%s</rpm:vendor>\n    <rpm:group>%s</rpm:group>\n    <rpm:buildhost>%s</rpm:buildhost>\n    <rpm:sourcerpm>%s</rpm:sourcerpm>",
+		p.License, p.Vendor, p.Section, p.BuildHost, p.Source)
+	e.tag(`    <rpm:header-range start="%d" end="%d"/>`, p.HeaderStart, p.HeaderEnd)
+	for _, l := range []struct {
+		name string
+		list []Relation
+	}{
+		{"provides", p.Provides}, {"requires", p.Requires}, {"conflicts", p.Conflicts}, {"obsoletes", p.Obsoletes},
+		{"suggests", p.Suggests}, {"enhances", p.Enhances}, {"recommends", p.Recommends}, {"supplements", p.Supplements},
+	} {
+		e.relations(l.name, l.list)
+	}
+	for _, f := range p.Files {
+		if primaryFile.MatchString(f.Path) {
+			e.file("    ", f)
+		}
+	}
+	e.tag("  </format>\n</package>")
+	return e.b.Bytes()
+}
+
+// primaryFile are the files that a package can be required by without a look at all
+// file lists.
+var primaryFile = regexp.MustCompile(`^/etc/|bin/|^/usr/lib/sendmail$`)
+
+// xmlOperators are the operators as repositories spell them.
+var xmlOperators = map[string]string{"=": "EQ", "<": "LT", "<=": "LE", ">": "GT", ">=": "GE"}
+
+// relations writes a list, without the features of rpm: no package provides them.
+func (e *element) relations(name string, list []Relation) {
+	open := false
+	for _, r := range normal(list) {
+		if strings.HasPrefix(r.Name, "rpmlib(") {
+			continue
+		}
+		if !open {
+			open = true
+			e.tag("    <rpm:" + name + ">")
+		}
+		pre := ""
+		if r.Pre {
+			pre = ` pre="1"`
+		}
+		evr, err := ParseEVR(r.Version)
+		switch {
+		case r.Op == "" || err != nil:
+			e.tag(`      <rpm:entry name="%s"`+pre+`/>`, r.Name)
+		case evr.Release == "":
+			e.tag(`      <rpm:entry name="%s" flags="%s" epoch="%d" ver="%s"`+pre+`/>`, r.Name, xmlOperators[r.Op], evr.Epoch, evr.Version)
+		default:
+			e.tag(`      <rpm:entry name="%s" flags="%s" epoch="%d" ver="%s" rel="%s"`+pre+`/>`, r.Name, xmlOperators[r.Op], evr.Epoch, evr.Version, evr.Release)
+		}
+	}
+	if open {
+		e.tag("    </rpm:" + name + ">")
+	}
+}
+
+func (e *element) file(indent string, f File) {
+	switch f.Kind {
+	case Directory:
+		e.tag(indent+`<file type="dir">%s</file>`, f.Path)
+	case Ghost:
+		e.tag(indent+`<file type="ghost">%s</file>`, f.Path)
+	default:
+		e.tag(indent+"<file>%s</file>", f.Path)
+	}
+}
+
+func (p *Info) filelists() []byte {
+	var e element
+	e.tag(`<package pkgid="%x" name="%s" arch="%s">`, p.SHA256, p.Name, p.arch())
+	e.b.WriteString("  " + p.version() + "\n")
+	for _, f := range p.Files {
+		e.file("  ", f)
+	}
+	e.tag("</package>")
+	return e.b.Bytes()
+}
+
+func (p *Info) other() []byte {
+	var e element
+	e.tag(`<package pkgid="%x" name="%s" arch="%s">`, p.SHA256, p.Name, p.arch())
+	e.b.WriteString("  " + p.version() + "\n</package>\n")
+	return e.b.Bytes()
+}

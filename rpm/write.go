@@ -1,0 +1,193 @@
+package rpm
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"appbundle/internal/atomicfile"
+)
+
+// Options are what is not part of a package and needed to write it.
+type Options struct {
+	// Signer signs an rpm; nil for a package without a signature. A deb is never signed:
+	// apt trusts what the signed Release of a repository lists.
+	Signer Signer
+}
+
+// FileName gives the name that the tools of the format expect a package to have.
+func (p *Package) FileName() string {
+	e := p.EVR
+	e.Epoch = 0
+	if p.Format == Deb {
+		return fmt.Sprintf("%s_%s_%s.deb", p.Name, e, p.Arch)
+	}
+	return fmt.Sprintf("%s-%s.%s.rpm", p.Name, e, p.Arch)
+}
+
+// Write writes p to the file at path, whole or not at all, and gives what it read back
+// before the file appeared. While it works, the package is spooled in the directory
+// of path.
+func Write(ctx context.Context, path string, p *Package, opts Options) (*Info, error) {
+	info, err := write(ctx, path, p, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	return info, nil
+}
+
+func write(ctx context.Context, path string, p *Package, opts Options) (_ *Info, err error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	raw, err := p.skeleton()
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSpool(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.file.Close()) }()
+	var head []byte // what comes before the spool
+	if p.Format == Deb {
+		head, err = p.writeDeb(ctx, raw, s)
+	} else {
+		head, err = p.writeRPM(ctx, raw, s, opts.Signer)
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole := func() io.Reader {
+		return io.MultiReader(strings.NewReader(string(head)), io.NewSectionReader(s.file, 0, s.n))
+	}
+	info, err := Read(ctx, filepath.Base(path), whole(), Limits{Files: maxFiles + 100_000, Content: p.mostBytes() + 1, Control: 1 << 30})
+	if err != nil {
+		return nil, fmt.Errorf("reading back: %w", err)
+	}
+	if err := p.compare(info); err != nil {
+		return nil, fmt.Errorf("reading back: %w", err)
+	}
+	return info, publish(path, whole(), info)
+}
+
+// publish makes the package appear, if it is the one that was read back.
+func publish(path string, r io.Reader, info *Info) error {
+	out, err := atomicfile.Create(path, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	sum := newSum(r)
+	if _, err := io.Copy(out, sum); err != nil {
+		return err
+	}
+	if [32]byte(sum.h.Sum(nil)) != info.SHA256 {
+		return errors.New("reading back: the package changed while it was copied")
+	}
+	return out.Commit()
+}
+
+// A spool takes the part of a package that has no bound. Its file has no name, so
+// that nothing is left of it, whatever happens.
+type spool struct {
+	file *os.File
+	h    hash.Hash
+	n    int64
+}
+
+func newSpool(dir string) (*spool, error) {
+	f, err := os.CreateTemp(dir, ".package.tmp-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &spool{file: f, h: sha256.New()}, nil
+}
+
+func (s *spool) Write(p []byte) (int, error) {
+	n, err := s.file.Write(p)
+	s.h.Write(p[:n])
+	s.n += int64(n)
+	return n, err
+}
+
+// compressor compresses into w. The bytes do not depend on the number of processors.
+func (p *Package) compressor(w io.Writer) (io.WriteCloser, error) {
+	if p.Compression == Gzip {
+		return gzip.NewWriterLevel(w, 6)
+	}
+	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
+}
+
+// A feeder copies content into packages, through one buffer.
+type feeder struct {
+	ctx context.Context
+	buf []byte
+}
+
+func newFeeder(ctx context.Context) *feeder { return &feeder{ctx, make([]byte, 256<<10)} }
+
+// copy writes the content of f to w, and compares it with what f says of it.
+func (c *feeder) copy(w io.Writer, f File) (err error) {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	h := sha256.New()
+	src := &source{ctx: c.ctx, r: io.LimitReader(r, f.Size+1)}
+	// Only Write of w is used, and the buffer: a file would bring one of its own.
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(h, w)}, struct{ io.Reader }{src}, c.buf)
+	switch {
+	case err != nil:
+		return fmt.Errorf("file %q: %w", f.Path, err)
+	case n != f.Size:
+		return fmt.Errorf("file %q: has not the %d bytes that it had; was it changed meanwhile?", f.Path, f.Size)
+	case [32]byte(h.Sum(nil)) != f.SHA256:
+		return fmt.Errorf("file %q: has other content than it had; was it changed meanwhile?", f.Path)
+	}
+	return nil
+}
+
+// normal gives relations sorted, each once.
+func normal(list []Relation) []Relation {
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, func(a, b Relation) int { return strings.Compare(a.key(), b.key()) })
+	return slices.Compact(sorted)
+}
+
+// key orders relations.
+func (r Relation) key() string {
+	key := r.Name + "\x00" + r.Version + "\x00" + r.Op
+	if r.Pre {
+		key += "\x00"
+	}
+	return key
+}
+
+// script is the text of a script as the format takes it.
+func (p *Package) script(text string) string {
+	if strings.HasPrefix(text, "#!") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	if text = "set -e\n" + strings.TrimRight(text, "\n") + "\n"; p.Format == Deb {
+		text = "#!/bin/sh\n" + text
+	}
+	return text
+}

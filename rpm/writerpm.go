@@ -1,0 +1,288 @@
+package rpm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// rpmRequires gives what an rpm requires, with what rpmbuild adds: features of rpm
+// that reading it takes, and the shell of its scripts.
+func (p *Package) rpmRequires() []Relation {
+	all := slices.Clone(p.Requires)
+	feature := func(name, since string) {
+		all = append(all, Relation{Name: "rpmlib(" + name + ")", Op: "<=", Version: since})
+	}
+	feature("CompressedFileNames", "3.0.4-1")
+	feature("FileDigests", "4.6.0-1")
+	feature("PayloadFilesHavePrefix", "4.0-1")
+	if p.Compression != Gzip {
+		feature("PayloadIsZstd", "5.4.18-1")
+	}
+	versions := p.EVR.Version + p.EVR.Release
+	for _, list := range [][]Relation{p.Requires, p.Provides, p.Recommends, p.Conflicts} {
+		for _, r := range list {
+			if versions += r.Version; strings.HasPrefix(r.Name, "(") {
+				feature("RichDependencies", "4.12.0-1")
+			}
+		}
+	}
+	if strings.Contains(versions, "~") {
+		feature("TildeInVersions", "4.10.0-1")
+	}
+	if strings.Contains(versions, "^") {
+		feature("CaretInVersions", "4.15.0-1")
+	}
+	if p.hasConfig() {
+		all = append(all, p.configRelation())
+	}
+	if p.Scripts != (Scripts{}) {
+		all = append(all, Relation{Name: "/bin/sh", Pre: true})
+	}
+	return normal(all)
+}
+
+// rpmProvides gives what an rpm provides, with itself, and itself of its architecture.
+func (p *Package) rpmProvides() []Relation {
+	all := append(slices.Clone(p.Provides), Relation{Name: p.Name, Op: "=", Version: p.EVR.String()})
+	if isa := arches[RPM][p.Arch]; isa != "" {
+		all = append(all, Relation{Name: p.Name + "(" + isa + ")", Op: "=", Version: p.EVR.String()})
+	}
+	if p.hasConfig() {
+		all = append(all, p.configRelation())
+	}
+	return normal(all)
+}
+
+func (p *Package) hasConfig() bool {
+	return slices.ContainsFunc(p.Files, func(f File) bool { return f.Kind == Config })
+}
+
+// configRelation ties configuration files to the package that has them.
+func (p *Package) configRelation() Relation {
+	return Relation{Name: "config(" + p.Name + ")", Op: "=", Version: p.EVR.String()}
+}
+
+// setRelations writes a list with the flags that rpmbuild gives it.
+func setRelations(h header, l relationTag, list []Relation) {
+	delete(h, l.names)
+	delete(h, l.versions)
+	delete(h, l.flags)
+	if len(list) == 0 {
+		return
+	}
+	var names, versions []string
+	var flags []uint32
+	for _, r := range list {
+		var f uint32
+		for bits, op := range operators {
+			if op == r.Op {
+				f = uint32(bits)
+			}
+		}
+		switch {
+		case strings.HasPrefix(r.Name, "rpmlib("):
+			f |= senseRpmlib
+		case strings.HasPrefix(r.Name, "config("):
+			f |= senseConfig
+		}
+		if r.Pre && l.names == tagRequires {
+			f |= sensePre &^ (1 << 6)
+		}
+		names, versions, flags = append(names, r.Name), append(versions, r.Version), append(flags, f)
+	}
+	h.setStrings(l.names, names)
+	h.setStrings(l.versions, versions)
+	h.setInts(l.flags, flags...)
+}
+
+// writeRPM streams the payload to the spool, and gives all that comes before it.
+func (p *Package) writeRPM(ctx context.Context, raw []byte, s *spool, signer Signer) ([]byte, error) {
+	r := bytes.NewReader(raw[min(leadSize, len(raw)):])
+	_, rawSig, err := readHeader(r, regionSignatures)
+	if err != nil {
+		return nil, fmt.Errorf("nfpm: %w", err)
+	}
+	if _, err := r.Seek(int64((8-len(rawSig)%8)%8), io.SeekCurrent); err != nil {
+		return nil, err
+	}
+	h, _, err := readHeader(r, regionImmutable)
+	if err != nil {
+		return nil, fmt.Errorf("nfpm: %w", err)
+	}
+	archive, err := p.writePayload(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fillHeader(h, s); err != nil {
+		return nil, err
+	}
+	body := h.bytes(regionImmutable)
+	sum := sha256.Sum256(body)
+	sig := header{}
+	sig.setInts(sigSize, uint32(s.n+int64(len(body))))
+	sig.setString(sigSHA256, hex.EncodeToString(sum[:]))
+	sig.setInts(sigPayloadSize, uint32(archive))
+	if most := int64(maxRPMBytes); archive > most || s.n+int64(len(body)) > most {
+		return nil, fmt.Errorf("the payload has %d bytes, and an rpm holds %d", archive, most)
+	}
+	if signer != nil {
+		packet, err := signer.Sign(ctx, bytes.NewReader(body), Signing{Time: p.date()})
+		if err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		t, err := signatureTag(packet)
+		if err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		sig.setBinary(t, packet)
+	}
+	head := bytes.NewBuffer(raw[:leadSize:leadSize])
+	sigBytes := sig.bytes(regionSignatures)
+	head.Write(sigBytes)
+	head.Write(make([]byte, (8-len(sigBytes)%8)%8))
+	head.Write(body)
+	return head.Bytes(), nil
+}
+
+// fillHeader sets what depends on content, and what nfpm does not write.
+func (p *Package) fillHeader(h header, s *spool) error {
+	names, err := h.texts(tagBaseNames)
+	if err != nil {
+		return err
+	}
+	if len(names) != len(p.Files) {
+		return fmt.Errorf("nfpm: wrote %d files of %d", len(names), len(p.Files))
+	}
+	var installed int64
+	if len(p.Files) > 0 {
+		installed = p.fillFiles(h)
+	}
+	h.setInts(tagSize, uint32(installed))
+	h.setString(tagPayloadCompressor, string(Zstd))
+	h.setString(tagPayloadFlags, "3")
+	if p.Compression == Gzip {
+		h.setString(tagPayloadCompressor, string(Gzip))
+		h.setString(tagPayloadFlags, "6")
+	}
+	h.setStrings(tagPayloadDigest, []string{hex.EncodeToString(s.h.Sum(nil))})
+	h.setInts(tagPayloadDigestAlgo, algoSHA256)
+	h.setString(tagEncoding, "utf-8")
+	h.setStrings(tagI18NTable, []string{"C"})
+	for _, t := range []tag{tagSummary, tagDescription, tagGroup} {
+		e := h[t]
+		e.kind = typeI18N
+		h[t] = e
+	}
+	for _, l := range []struct {
+		tag  relationTag
+		list []Relation
+	}{
+		{relationTags[0], p.rpmRequires()}, {relationTags[1], p.rpmProvides()}, {relationTags[2], normal(p.Conflicts)}, {relationTags[3], nil},
+		{relationTags[4], normal(p.Recommends)},
+	} {
+		setRelations(h, l.tag, l.list)
+	}
+	return nil
+}
+
+// fillFiles sets the columns of the file list that depend on content, and those that
+// nfpm fills with something else than rpmbuild. It gives the size of all files.
+func (p *Package) fillFiles(h header) (installed int64) {
+	n := len(p.Files)
+	sizes, modes, inodes := make([]uint32, n), make([]uint16, n), make([]uint32, n)
+	digests := make([]string, n)
+	for i, f := range p.Files {
+		modes[i], inodes[i] = uint16(f.cpioMode()), uint32(i+1)
+		switch f.Kind {
+		case Directory:
+			sizes[i] = 4096
+		case Symlink:
+			sizes[i] = uint32(len(f.Link))
+		default:
+			sizes[i] = uint32(f.Size)
+			digests[i] = hex.EncodeToString(f.SHA256[:])
+			installed += f.Size
+		}
+	}
+	h.setInts(tagFileSizes, sizes...)
+	h.setShorts(tagFileModes, modes)
+	h.setShorts(tagFileRDevs, make([]uint16, n))
+	h.setInts(tagFileInodes, inodes...)
+	h.setStrings(tagFileDigests, digests)
+	h.setInts(tagFileDigestAlgo, algoSHA256)
+	return installed
+}
+
+// cpioMode is the mode with the type of the file.
+func (f File) cpioMode() uint32 {
+	switch f.Kind {
+	case Directory:
+		return modeDir | uint32(f.Mode.Perm())
+	case Symlink:
+		return modeLink | 0o777
+	}
+	return modeRegular | uint32(f.Mode.Perm())
+}
+
+// writePayload writes the files into the spool, compressed, and gives their size as
+// an archive.
+func (p *Package) writePayload(ctx context.Context, s *spool) (size int64, err error) {
+	z, err := p.compressor(s)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			z.Close() // for its goroutines; the error is that of before
+		}
+	}()
+	w := &counter{w: z}
+	feed := newFeeder(ctx)
+	for i, f := range p.Files {
+		length, links := f.Size, 1
+		switch f.Kind {
+		case Directory:
+			links = 2
+		case Symlink:
+			length = int64(len(f.Link))
+		}
+		if _, err := w.Write(cpioEntry("."+f.Path, i+1, f.cpioMode(), links, uint32(p.unix()), length)); err != nil {
+			return 0, err
+		}
+		switch f.Kind {
+		case Directory:
+		case Symlink:
+			_, err = io.WriteString(w, f.Link)
+		default:
+			err = feed.copy(w, f)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if _, err := w.Write(make([]byte, pad4(w.n))); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := w.Write(cpioEntry(cpioTrailer, 0, 0, 1, 0, 0)); err != nil {
+		return 0, err
+	}
+	return w.n, z.Close()
+}
+
+// A counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
