@@ -33,9 +33,8 @@ func (a *arReader) next() (name string, size int64, err error) {
 		}
 		if a.odd {
 			var pad [1]byte
-			// The last member may lack its padding.
 			if _, err := io.ReadFull(a.r, pad[:]); err != nil {
-				return "", 0, err
+				return "", 0, cut(err)
 			}
 			if pad[0] != '\n' && pad[0] != 0 {
 				return "", 0, malformed("has %q between two members", pad[0])

@@ -227,7 +227,7 @@ func (p *Info) primary() []byte {
 		name string
 		list []Relation
 	}{
-		{"provides", p.Provides}, {"requires", p.Requires}, {"conflicts", p.Conflicts}, {"obsoletes", p.Obsoletes},
+		{"provides", p.Provides}, {"requires", p.foreign()}, {"conflicts", p.Conflicts}, {"obsoletes", p.Obsoletes},
 		{"suggests", p.Suggests}, {"enhances", p.Enhances}, {"recommends", p.Recommends}, {"supplements", p.Supplements},
 	} {
 		e.relations(l.name, l.list)
@@ -244,6 +244,22 @@ func (p *Info) primary() []byte {
 // primaryFile are the files that a package can be required by without a look at all
 // file lists.
 var primaryFile = regexp.MustCompile(`^/etc/|bin/|^/usr/lib/sendmail$`)
+
+// foreign gives what the package requires and does not provide itself, as it does
+// config(NAME).
+func (p *Info) foreign() (all []Relation) {
+	own := make(map[Relation]bool, len(p.Provides))
+	for _, r := range p.Provides {
+		own[r] = true
+	}
+	for _, r := range p.Requires {
+		plain := r
+		if plain.Pre = false; !own[plain] {
+			all = append(all, r)
+		}
+	}
+	return all
+}
 
 // xmlOperators are the operators as repositories spell them.
 var xmlOperators = map[string]string{"=": "EQ", "<": "LT", "<=": "LE", ">": "GT", ">=": "GE"}

@@ -52,6 +52,9 @@ const (
 	tagConflictFlags     tag = 1053
 	tagConflicts         tag = 1054
 	tagConflictVersions  tag = 1055
+	tagChangelogTime     tag = 1080
+	tagChangelogName     tag = 1081
+	tagChangelogText     tag = 1082
 	tagObsoletes         tag = 1090
 	tagFileDevices       tag = 1095
 	tagFileInodes        tag = 1096
@@ -100,6 +103,7 @@ const (
 // Bits of the flags of a file.
 const (
 	fileConfig    = 1 << 0
+	fileDoc       = 1 << 1
 	fileNoReplace = 1 << 4
 	fileGhost     = 1 << 6
 	fileLicense   = 1 << 7

@@ -174,6 +174,9 @@ func (p *Package) fillHeader(h header, s *spool) error {
 	h.setInts(tagPayloadDigestAlgo, algoSHA256)
 	h.setString(tagEncoding, "utf-8")
 	h.setStrings(tagI18NTable, []string{"C"})
+	h.setInts(tagChangelogTime, uint32(p.unix()))
+	h.setStrings(tagChangelogName, []string{p.Maintainer + " - " + p.EVR.String()})
+	h.setStrings(tagChangelogText, []string{"- " + p.Name + " " + p.EVR.Version})
 	for _, t := range []tag{tagSummary, tagDescription, tagGroup} {
 		e := h[t]
 		e.kind = typeI18N
@@ -196,8 +199,9 @@ func (p *Package) fillHeader(h header, s *spool) error {
 func (p *Package) fillFiles(h header) (installed int64) {
 	n := len(p.Files)
 	sizes, modes, inodes := make([]uint32, n), make([]uint16, n), make([]uint32, n)
-	digests := make([]string, n)
+	digests, flags := make([]string, n), make([]uint32, n)
 	for i, f := range p.Files {
+		flags[i] = f.flags()
 		modes[i], inodes[i] = uint16(f.cpioMode()), uint32(i+1)
 		switch f.Kind {
 		case Directory:
@@ -211,12 +215,27 @@ func (p *Package) fillFiles(h header) (installed int64) {
 		}
 	}
 	h.setInts(tagFileSizes, sizes...)
+	h.setInts(tagFileFlags, flags...)
 	h.setShorts(tagFileModes, modes)
 	h.setShorts(tagFileRDevs, make([]uint16, n))
 	h.setInts(tagFileInodes, inodes...)
 	h.setStrings(tagFileDigests, digests)
 	h.setInts(tagFileDigestAlgo, algoSHA256)
 	return installed
+}
+
+// flags are the flags of an entry of the file list. What is below /usr/share/doc or man
+// is documentation, as for rpmbuild: a host may leave it out.
+func (f File) flags() uint32 {
+	switch {
+	case f.Kind == Config:
+		return fileConfig | fileNoReplace
+	case f.Kind == License:
+		return fileLicense
+	case f.Kind != Directory && (strings.HasPrefix(f.Path, "/usr/share/doc/") || strings.HasPrefix(f.Path, "/usr/share/man/")):
+		return fileDoc
+	}
+	return 0
 }
 
 // cpioMode is the mode with the type of the file.

@@ -1,0 +1,177 @@
+package rpm
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// repository writes packages of format f into a directory and indexes it.
+func repository(t *testing.T, f Format, opts IndexOptions) string {
+	t.Helper()
+	dir := t.TempDir()
+	shop, data := shop(f), shop(f)
+	data.Name, data.Requires, data.Scripts, data.EVR = "shop-data", nil, Scripts{}, EVR{Epoch: 2, Version: "1.0", Release: "1"}
+	data.Files = []File{text("/opt/shop-data/list & <more>", "data")}
+	data.Description = "It has <data> & \"more\"."
+	data.Provides, data.Conflicts, data.Recommends = nil, nil, nil
+	for _, p := range []*Package{shop, data} {
+		if _, err := Write(t.Context(), filepath.Join(dir, p.FileName()), p, Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := Index(t.Context(), f, dir, opts); n != 2 || err != nil {
+		t.Fatalf("Index() = %d, %v", n, err)
+	}
+	return dir
+}
+
+// describe prints a package as createrepo_c's own module reads it. What is left out is
+// the time of the file, and the changelog.
+const describe = `
+import sys, createrepo_c as cr
+def show(dir):
+    md = cr.Metadata()
+    md.locate_and_load_xml(dir)
+    out = []
+    for key in sorted(md.keys()):
+        p = md.get(key)
+        for a in ('name arch epoch version release pkgId checksum_type summary description url rpm_packager time_build size_package size_installed size_archive '
+                  'location_href rpm_license rpm_vendor rpm_group rpm_buildhost rpm_sourcerpm rpm_header_start rpm_header_end').split():
+            out.append('%s=%r' % (a, getattr(p, a) or ''))
+        for a in 'requires provides conflicts obsoletes suggests enhances recommends supplements files'.split():
+            out += sorted('%s: %r' % (a, tuple(x or '' for x in e)) for e in getattr(p, a))
+    return '\n'.join(out)
+a, b = show(sys.argv[1]), show(sys.argv[2])
+print(a if a == b else 'DIFFERENT\n' + a + '\n\n' + b)
+`
+
+func TestCreaterepoReadsOurs(t *testing.T) {
+	dir := repository(t, RPM, IndexOptions{})
+	theirs := t.TempDir()
+	says(t, nil, "createrepo_c", "-q", "-o", theirs, dir)
+	out := says(t, []string{"name='shop'", "epoch='2'", "description='It has <data> & \"more\".'", "list & <more>"}, "/usr/bin/python3", "-c", describe, dir, theirs)
+	if strings.HasPrefix(out, "DIFFERENT") {
+		t.Errorf("what createrepo_c reads of ours is not what it writes itself:\n%s", out)
+	}
+}
+
+func TestDnfReadsOurs(t *testing.T) {
+	k := testKey(t, "rsa", "")
+	dir := repository(t, RPM, IndexOptions{Signer: k})
+	dnf := func(args ...string) string {
+		cache := t.TempDir()
+		out := says(t, []string{"Importing GPG key"}, "dnf", append([]string{"-q", "--releasever=1", "--forcearch=x86_64", "--disablerepo=*", "--repofrompath=own,file://" + dir, "--enablerepo=own",
+			"--setopt=own.repo_gpgcheck=1", "--setopt=own.gpgkey=file://" + publicFile(t, k), "--setopt=reposdir=/nonexistent", "--setopt=varsdir=/nonexistent", "--setopt=pluginpath=/nonexistent",
+			"--setopt=cachedir=" + cache, "--setopt=logdir=" + cache, "--setopt=persistdir=" + cache, "-y"}, args...)...)
+		return out[strings.Index(out, "key.asc\n")+8:]
+	}
+	if got, want := dnf("repoquery", "shop*"), "shop-1:1.2~rc1-1.noarch\nshop-data-2:1.0-1.noarch\n"; got != want {
+		t.Errorf("dnf repoquery says %q, want %q", got, want)
+	}
+	if got := dnf("repoquery", "--whatprovides", "/opt/shop/bin/run"); got != "shop-1:1.2~rc1-1.noarch\n" {
+		t.Errorf("who provides a file: %q", got)
+	}
+	if got := dnf("repoquery", "--requires", "--resolve", "shop"); got != "shop-data-2:1.0-1.noarch\n" {
+		t.Errorf("resolved: %q", got)
+	}
+}
+
+func TestAptReadsOurs(t *testing.T) {
+	k := testKey(t, "rsa", "")
+	for name, signer := range map[string]Signer{"signed": k, "trusted": nil} {
+		dir := repository(t, Deb, IndexOptions{Signer: signer, Name: "Shop", Time: time.Unix(1_700_000_000, 0)})
+		state := t.TempDir()
+		for _, d := range []string{"lists/partial", "cache/archives/partial", "etc", "state"} {
+			if err := os.MkdirAll(filepath.Join(state, d), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		option := "trusted=yes"
+		if signer != nil {
+			option = "signed-by=" + publicFile(t, k)
+		}
+		if err := os.WriteFile(state+"/sources.list", fmt.Appendf(nil, "deb [%s] file:%s ./\n", option, dir), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(state+"/status", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		options := []string{"-o", "Dir::Etc=" + state + "/etc", "-o", "Dir::Etc::sourcelist=" + state + "/sources.list", "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State=" + state + "/state",
+			"-o", "Dir::State::lists=" + state + "/lists", "-o", "Dir::State::status=" + state + "/status", "-o", "Dir::Cache=" + state + "/cache", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
+			"-o", "APT::Get::List-Cleanup=0"}
+		out := says(t, nil, "apt-get", append(options, "update", "-o", "APT::Update::Error-Mode=any")...)
+		if signer != nil && strings.Contains(out, "W: ") {
+			t.Errorf("%s: %s", name, out)
+		}
+		says(t, []string{"Version: 1:1.2~rc1-1\n", "Description: Sells things\n", "Filename: ./shop_1.2~rc1-1_all.deb\n"}, "apt-cache", append(options, "show", "shop")...)
+		says(t, []string{"Inst shop-data (2:1.0-1 Shop"}, "apt-get", append(options, "install", "-s", "shop-data")...)
+		dl := t.TempDir()
+		says(t, nil, "sh", append([]string{"-c", `cd "$1" && shift && apt-get "$@"`, "sh", dl}, append(options, "download", "shop-data")...)...)
+		if _, err := os.Stat(dl + "/shop-data_2%3a1.0-1_all.deb"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestIndexAgain gives the same bytes, and takes a signature away that is no more.
+func TestIndexAgain(t *testing.T) {
+	k := testKey(t, "ed25519", "")
+	for _, f := range []Format{RPM, Deb} {
+		dirs := [2]string{repository(t, f, IndexOptions{Signer: k}), repository(t, f, IndexOptions{Signer: k})}
+		a, b := tree(t, dirs[0]), tree(t, dirs[1])
+		if len(a) < 7 {
+			t.Errorf("%s: only %d files", f, len(a))
+		}
+		for name := range a {
+			if !bytes.Equal(a[name], b[name]) {
+				t.Errorf("%s: %s has other bytes in another directory", f, name)
+			}
+		}
+		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for name := range tree(t, dirs[0]) {
+			if strings.HasSuffix(name, ".asc") || strings.HasSuffix(name, ".gpg") || name == "InRelease" {
+				t.Errorf("%s is left", name)
+			}
+		}
+		if _, err := Index(t.Context(), f, t.TempDir(), IndexOptions{}); err != nil {
+			t.Errorf("%s: of no packages: %v", f, err)
+		}
+		if err := os.WriteFile(dirs[0]+"/bad."+string(f), []byte("!<arch>\nbad"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{}); err == nil || !strings.Contains(err.Error(), "bad."+string(f)+": is cut") {
+			t.Errorf("%s: of a damaged package: %v", f, err)
+		}
+	}
+	if _, err := Index(t.Context(), "apk", t.TempDir(), IndexOptions{}); err == nil {
+		t.Error("a repository of what is not known")
+	}
+}
+
+// tree gives the files below dir.
+func tree(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		all[rel], err = os.ReadFile(path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

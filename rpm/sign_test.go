@@ -1,0 +1,206 @@
+package rpm
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// keys are made once: RSA takes a while.
+var keys struct {
+	sync.Mutex
+	made map[string][]byte
+}
+
+// secretKey makes a key with gpg, and gives it armored.
+func secretKey(t testing.TB, kind, passphrase string) []byte {
+	t.Helper()
+	keys.Lock()
+	defer keys.Unlock()
+	if k, ok := keys.made[kind+passphrase]; ok {
+		return k
+	}
+	algo := map[string]string{"rsa": "rsa3072", "ed25519": "ed25519", "ecdsa": "nistp256"}[kind]
+	home := gpgHome(t)
+	for _, args := range [][]string{
+		{"--batch", "--pinentry-mode", "loopback", "--passphrase", passphrase, "--faked-system-time", "20200101T000000!", "--quick-gen-key", "Shop <shop@example.org>", algo, "sign", "never"},
+		{"--batch", "--pinentry-mode", "loopback", "--passphrase", passphrase, "--armor", "--export-secret-keys"},
+	} {
+		cmd := exec.Command("gpg", append([]string{"--homedir", home}, args...)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("gpg %q: %v: %s", args, err, &stderr)
+		}
+		if keys.made == nil {
+			keys.made = map[string][]byte{}
+		}
+		keys.made[kind+passphrase] = out
+	}
+	return keys.made[kind+passphrase]
+}
+
+// gpgHome is a directory for gpg, short enough for the socket of its agent.
+func gpgHome(t testing.TB) string {
+	t.Helper()
+	home, err := os.MkdirTemp("/tmp", "gpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() // there may be no agent
+		os.RemoveAll(home)
+	})
+	return home
+}
+
+func testKey(t testing.TB, kind, passphrase string) *Key {
+	t.Helper()
+	k, err := ReadKey(bytes.NewReader(secretKey(t, kind, passphrase)), []byte(passphrase+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// publicFile writes the public key, armored.
+func publicFile(t testing.TB, k *Key) string {
+	t.Helper()
+	pub, err := k.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "key.asc")
+	if err := os.WriteFile(path, pub, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRPMVerifiesSignatures(t *testing.T) {
+	for kind, want := range map[string]string{"rsa": "V4 RSA/SHA256 Signature", "ed25519": "V4 EdDSA/SHA256 Signature"} {
+		for _, old := range []bool{false, true} {
+			k := testKey(t, kind, "secret word")
+			p := shop(RPM)
+			if old {
+				p.Time = time.Time{} // older than the key
+			}
+			path := written(t, p, Options{Signer: k})
+			db := filepath.Join(t.TempDir(), "db")
+			if out, err := tool(t, "rpmkeys", "--dbpath", db, "-Kv", path); err == nil || !strings.Contains(out, "NOKEY") {
+				t.Errorf("without the key: %v: %s", err, out)
+			}
+			says(t, nil, "rpmkeys", "--dbpath", db, "--import", publicFile(t, k))
+			says(t, []string{want, "key ID " + strings.ToLower(k.Fingerprint()[len(k.Fingerprint())-8:]) + ": OK", "Header SHA256 digest: OK", "Payload SHA256 digest: OK"}, "rpmkeys", "--dbpath", db, "-Kv", path)
+			says(t, []string{"digests signatures OK"}, "rpmkeys", "--dbpath", db, "--define", "_pkgverify_level all", "-K", path)
+
+			again, err := os.ReadFile(written(t, p, Options{Signer: k}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil || !bytes.Equal(b, again) {
+				t.Errorf("%s: signed twice, it has other bytes (%v)", kind, err)
+			}
+			info, err := Read(t.Context(), "x", bytes.NewReader(b), Limits{})
+			if err != nil || len(info.Signatures) != 1 {
+				t.Fatalf("%d signatures, %v", len(info.Signatures), err)
+			}
+			b[info.HeaderStart+200]++
+			os.WriteFile(path, b, 0o644)
+			if out, err := tool(t, "rpmkeys", "--dbpath", db, "-Kv", path); err == nil {
+				t.Errorf("with a changed byte: %s", out)
+			}
+		}
+	}
+}
+
+// An agent signs by calling gpg, as a command may do.
+type agent struct {
+	home string
+	t    *testing.T
+}
+
+func (a agent) Sign(_ context.Context, data io.Reader, s Signing) ([]byte, error) {
+	args := []string{"--homedir", a.home, "--batch", "--digest-algo", "SHA256", "--faked-system-time", s.Time.UTC().Format("20060102T150405") + "!", "--detach-sign"}
+	if s.Text {
+		args = append(args, "--textmode")
+	}
+	cmd := exec.Command("gpg", args...)
+	cmd.Stdin = data
+	return cmd.Output()
+}
+
+func TestAgentSigns(t *testing.T) {
+	secret := secretKey(t, "rsa", "")
+	home := gpgHome(t)
+	cmd := exec.Command("gpg", "--homedir", home, "--batch", "--import")
+	cmd.Stdin = bytes.NewReader(secret)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	a, k := agent{home, t}, testKey(t, "rsa", "")
+	path := written(t, shop(RPM), Options{Signer: a})
+	db := filepath.Join(t.TempDir(), "db")
+	says(t, nil, "rpmkeys", "--dbpath", db, "--import", publicFile(t, k))
+	says(t, []string{"V4 RSA/SHA256 Signature", "OK"}, "rpmkeys", "--dbpath", db, "-Kv", path)
+	text := []byte("- a line\nanother\n")
+	for _, s := range []Signer{a, k} {
+		signed, err := clearSigned(t.Context(), s, text, time.Unix(1_700_000_000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig, err := detached(t.Context(), s, text, time.Unix(1_700_000_000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		for name, b := range map[string][]byte{"text": text, "text.asc": sig, "clear.asc": signed} {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		says(t, []string{"Good signature"}, "gpg", "--homedir", home, "--verify", dir+"/text.asc", dir+"/text")
+		says(t, []string{"Good signature"}, "gpg", "--homedir", home, "--verify", dir+"/clear.asc")
+	}
+}
+
+func TestKeysRefused(t *testing.T) {
+	pub, err := testKey(t, "rsa", "").Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, c := range map[string]struct {
+		key  []byte
+		pass string
+	}{
+		"is no OpenPGP key":            {[]byte("ssh-rsa"), ""},
+		"is a public key":              {pub, ""},
+		"none was given":               {secretKey(t, "rsa", "secret word"), ""},
+		"the passphrase does not open": {secretKey(t, "rsa", "secret word"), "wrong"},
+	} {
+		if _, err := ReadKey(bytes.NewReader(c.key), []byte(c.pass)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	_, err = Write(t.Context(), t.TempDir()+"/x", shop(RPM), Options{Signer: testKey(t, "ecdsa", "")})
+	if err == nil || !strings.Contains(err.Error(), "rpm reads no signatures by a key of algorithm 19") {
+		t.Errorf("ECDSA: %v", err)
+	}
+	_, err = Write(t.Context(), t.TempDir()+"/x", shop(RPM), Options{Signer: liar{}})
+	if err == nil || !strings.Contains(err.Error(), "signing: ") {
+		t.Errorf("a signer that lies: %v", err)
+	}
+}
+
+type liar struct{}
+
+func (liar) Sign(context.Context, io.Reader, Signing) ([]byte, error) { return []byte("trust me"), nil }
