@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -279,7 +280,7 @@ func TestHostilePackages(t *testing.T) {
 		"unknown":      {func(h header) { h.setString(tagPayloadCompressor, "rot13") }, `"rot13", which is not read`},
 		"number":       {func(h header) { h.setString(tagEpoch, "1") }, `tag 1003 of type 6`},
 		"text":         {func(h header) { h.setInts(tagName, 1) }, `tag 1000 of type 4`},
-		"columns":      {strs(tagFileLinks, "a"), `6 names of files, and 1`},
+		"columns":      {strs(tagFileLinks, "a"), `has 6 of one thing, and 1 values of tag 1036`},
 		"no dirs":      {func(h header) { delete(h, tagDirNames) }, `in directory 0 of 0`},
 		"dir index":    {func(h header) { h.setInts(tagDirIndexes, 0, 9, 0, 0, 0, 0) }, `in directory 9 of 5`},
 		"relative dir": {strs(tagDirNames, "etc/", "/etc/shop/", "/opt/", "/opt/shop/"), `directory name "etc/"`},
@@ -299,7 +300,7 @@ func TestHostilePackages(t *testing.T) {
 		"old names":    {strs(tagOldFileNames, "/etc"), `before rpm 4`},
 		"payload":      {strs(tagPayloadDigest, strings.Repeat("0", 64)), `and its header says`},
 		"payload algo": {func(h header) { h.setInts(tagPayloadDigestAlgo, 1) }, `digest of its payload by algorithm 1`},
-		"relations":    {strs(tagRequireVersions, "1"), `relations in tag 1049`},
+		"relations":    {strs(tagRequireVersions, "1"), `1 values of tag 1050`},
 		"relation name": {func(h header) {
 			e := h[tagProvides]
 			e.data = bytes.Replace(e.data, []byte("webshop"), []byte("web\x1bhop"), 1)
@@ -388,6 +389,59 @@ func TestHostileDebs(t *testing.T) {
 		if err := (&Info{}).fillDeb(map[string][]byte{"control": []byte(control)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// TestHeaderOfNothing has 30 million empty texts, which would be half a gigabyte in
+// memory, and as many numbers.
+func TestHeaderOfNothing(t *testing.T) {
+	good := small(t)[RPM]
+	const many = 30_000_000
+	for _, kind := range []int{typeStrings, typeInt8} {
+		for _, tg := range []tag{tagName, tagEpoch, tagRequires, tagRequireFlags, tagBaseNames, tagDirNames, tagFileSizes, tagFileDigestAlgo} {
+			info, err := Read(t.Context(), "x", bytes.NewReader(good), Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, _, err := readHeader(bytes.NewReader(info.header), regionImmutable)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h[tg] = entry{kind, many, make([]byte, many)}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			info = &Info{}
+			errFill := info.fill(h, header{})
+			_, errFiles := info.files(h, Limits{}.withDefaults())
+			runtime.ReadMemStats(&after)
+			if errFill == nil && errFiles == nil && tg != tagEpoch && tg != tagFileDigestAlgo {
+				t.Errorf("tag %d of type %d is accepted", tg, kind)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {
+				t.Errorf("tag %d of type %d took %d bytes", tg, kind, used)
+			}
+		}
+	}
+}
+
+// TestLongNames has one directory with a long name in front of many files.
+func TestLongNames(t *testing.T) {
+	const n = 40_000
+	h := header{}
+	h.setStrings(tagDirNames, []string{strings.Repeat("/aaaaaaa", 500) + "/"})
+	names, sizes := make([]string, n), make([]uint32, n)
+	for i := range names {
+		names[i] = fmt.Sprint(i)
+	}
+	h.setStrings(tagBaseNames, names)
+	for _, tg := range []tag{tagDirIndexes, tagFileSizes, tagFileModes, tagFileFlags, tagFileDevices, tagFileInodes} {
+		h.setInts(tg, sizes...)
+	}
+	for _, tg := range []tag{tagFileOwners, tagFileGroups, tagFileLinks, tagFileDigests} {
+		h.setStrings(tg, make([]string, n))
+	}
+	if _, err := (&Info{}).files(h, Limits{}.withDefaults()); err == nil || !strings.Contains(err.Error(), "names of files with more than 67108864 bytes") {
+		t.Error(err)
 	}
 }
 

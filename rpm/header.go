@@ -231,11 +231,27 @@ func (h header) setBinary(t tag, b []byte) { h[t] = entry{typeBinary, len(b), b}
 // text gives a single text, "" where there is none: of one in several languages
 // the first, which is the untranslated.
 func (h header) text(t tag) (string, error) {
-	all, err := h.texts(t)
-	if err != nil || len(all) == 0 {
+	e, ok := h[t]
+	if !ok {
+		return "", nil
+	}
+	first, _, _ := bytes.Cut(e.data, []byte{0})
+	all, err := header{t: {e.kind, 1, first}}.texts(t)
+	if err != nil {
 		return "", err
 	}
 	return all[0], nil
+}
+
+// sameCount reports whether every tag of a list has n values. It is asked before they are
+// decoded, which takes more memory than the header.
+func (h header) sameCount(n int, tags ...tag) error {
+	for _, t := range tags {
+		if have := h[t].count; have != n {
+			return malformed("has %d of one thing, and %d values of tag %d that belong to them", n, have, t)
+		}
+	}
+	return nil
 }
 
 // texts gives all texts of a tag, none where the tag is not there.
@@ -276,8 +292,12 @@ func (h header) ints(t tag) ([]uint64, error) {
 
 // number gives a single number, 0 where there is none.
 func (h header) number(t tag) (uint64, error) {
-	all, err := h.ints(t)
-	if err != nil || len(all) == 0 {
+	e, ok := h[t]
+	if !ok {
+		return 0, nil
+	}
+	all, err := header{t: {e.kind, 1, e.data}}.ints(t)
+	if err != nil {
 		return 0, err
 	}
 	return all[0], nil

@@ -29,6 +29,7 @@ type Info struct {
 	Signatures                [][]byte // of an rpm: OpenPGP signatures of its header
 	Fields                    []Field  // of a deb: its control file
 	header                    []byte   // of an rpm: what was signed
+	names                     int      // bytes of the names of all files
 }
 
 // A Field is a field of a control file. Lines after the first begin with a space.
@@ -53,8 +54,21 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// maxPath is the length of the longest path in a package.
-const maxPath = 4096
+// The limits of names: of a path, and of all paths and targets of links together, which
+// are kept in memory and may come from much less.
+const (
+	maxPath  = 4096
+	maxNames = 64 << 20
+)
+
+// addFile appends to the file list, within the limit of names.
+func (p *Info) addFile(f File) error {
+	if p.names += len(f.Path) + len(f.Link); p.names > maxNames {
+		return malformed("has names of files with more than %d bytes", maxNames)
+	}
+	p.Files = append(p.Files, f)
+	return nil
+}
 
 // Read reads a package of either format, which messages call name, and checks its
 // files against the digests that it has of them. Signatures are not checked.

@@ -187,8 +187,18 @@ var relationTags = []relationTag{
 }
 
 func readRelations(h header, l relationTag) ([]Relation, error) {
+	n := h[l.names].count
+	if n == 0 {
+		return nil, nil
+	}
+	if n > maxRelations {
+		return nil, malformed("has %d relations in tag %d; the limit is %d", n, l.names, maxRelations)
+	}
+	if err := h.sameCount(n, l.versions, l.flags); err != nil {
+		return nil, err
+	}
 	names, err := h.texts(l.names)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return nil, err
 	}
 	versions, err := h.texts(l.versions)
@@ -198,9 +208,6 @@ func readRelations(h header, l relationTag) ([]Relation, error) {
 	flags, err := h.ints(l.flags)
 	if err != nil {
 		return nil, err
-	}
-	if len(versions) != len(names) || len(flags) != len(names) {
-		return nil, malformed("has %d relations in tag %d, %d versions and %d operators", len(names), l.names, len(versions), len(flags))
 	}
 	all := make([]Relation, len(names))
 	for i, name := range names {
@@ -227,7 +234,18 @@ type columns struct {
 	indexes, sizes, modes, flags, devs, inodes  []uint64
 }
 
-func readColumns(h header) (c columns, err error) {
+func readColumns(h header, most int) (c columns, err error) {
+	n := h[tagBaseNames].count
+	if n > most || h[tagDirNames].count > most {
+		return c, malformed("has %d files; the limit is %d", n, most)
+	}
+	sizes := tagFileSizes
+	if _, ok := h[tagLongFileSizes]; ok {
+		sizes = tagLongFileSizes
+	}
+	if err := h.sameCount(n, tagDirIndexes, sizes, tagFileModes, tagFileFlags, tagFileDevices, tagFileInodes, tagFileOwners, tagFileGroups, tagFileLinks, tagFileDigests); err != nil {
+		return c, err
+	}
 	for _, l := range []struct {
 		t  tag
 		to *[]string
@@ -236,22 +254,12 @@ func readColumns(h header) (c columns, err error) {
 			return c, err
 		}
 	}
-	sizes := tagFileSizes
-	if _, ok := h[tagLongFileSizes]; ok {
-		sizes = tagLongFileSizes
-	}
 	for _, l := range []struct {
 		t  tag
 		to *[]uint64
 	}{{tagDirIndexes, &c.indexes}, {sizes, &c.sizes}, {tagFileModes, &c.modes}, {tagFileFlags, &c.flags}, {tagFileDevices, &c.devs}, {tagFileInodes, &c.inodes}} {
 		if *l.to, err = h.ints(l.t); err != nil {
 			return c, err
-		}
-	}
-	n := len(c.names)
-	for _, have := range []int{len(c.indexes), len(c.sizes), len(c.modes), len(c.flags), len(c.devs), len(c.inodes), len(c.owners), len(c.groups), len(c.links), len(c.digests)} {
-		if have != n {
-			return c, malformed("has %d names of files, and %d of what belongs to each", n, have)
 		}
 	}
 	return c, nil
@@ -270,12 +278,9 @@ func (p *Info) files(h header, lim Limits) ([]digest, error) {
 	if _, ok := h[tagOldFileNames]; ok {
 		return nil, malformed("has a file list of before rpm 4")
 	}
-	c, err := readColumns(h)
+	c, err := readColumns(h, lim.Files)
 	if err != nil {
 		return nil, err
-	}
-	if len(c.names) > lim.Files {
-		return nil, malformed("has %d files; the limit is %d", len(c.names), lim.Files)
 	}
 	algo, err := h.number(tagFileDigestAlgo)
 	if err != nil {
@@ -310,7 +315,9 @@ func (p *Info) files(h header, lim Limits) ([]digest, error) {
 			}
 			sets[[2]uint64{c.devs[i], c.inodes[i]}] = append(sets[[2]uint64{c.devs[i], c.inodes[i]}], i)
 		}
-		p.Files = append(p.Files, f)
+		if err := p.addFile(f); err != nil {
+			return nil, err
+		}
 	}
 	number := 0
 	for _, set := range sets {

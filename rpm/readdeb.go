@@ -320,8 +320,7 @@ func (p *Info) readData(suffix string, r io.Reader, members map[string][]byte, l
 			delete(sums, name)
 		}
 		index[f.Path] = len(p.Files)
-		p.Files = append(p.Files, f)
-		return nil
+		return p.addFile(f)
 	})
 	if err != nil {
 		return err

@@ -65,11 +65,21 @@ func TestDnfReadsOurs(t *testing.T) {
 	dir := repository(t, RPM, IndexOptions{Signer: k})
 	dnf := func(args ...string) string {
 		cache := t.TempDir()
-		out := says(t, []string{"Importing GPG key"}, "dnf", append([]string{"-q", "--releasever=1", "--forcearch=x86_64", "--disablerepo=*", "--repofrompath=own,file://" + dir, "--enablerepo=own",
-			"--setopt=own.repo_gpgcheck=1", "--setopt=own.gpgkey=file://" + publicFile(t, k), "--setopt=reposdir=/nonexistent", "--setopt=varsdir=/nonexistent", "--setopt=pluginpath=/nonexistent",
+		check := "0" // an ordinary user has no key ring that dnf would fill
+		if os.Getuid() == 0 {
+			check = "1"
+		}
+		out := says(t, nil, "dnf", append([]string{"-q", "--releasever=1", "--forcearch=x86_64", "--disablerepo=*", "--repofrompath=own,file://" + dir, "--enablerepo=own",
+			"--setopt=own.repo_gpgcheck=" + check, "--setopt=own.gpgkey=file://" + publicFile(t, k), "--setopt=reposdir=/nonexistent", "--setopt=varsdir=/nonexistent", "--setopt=pluginpath=/nonexistent",
 			"--setopt=cachedir=" + cache, "--setopt=logdir=" + cache, "--setopt=persistdir=" + cache, "-y"}, args...)...)
-		return out[strings.Index(out, "key.asc\n")+8:]
+		if _, answer, ok := strings.Cut(out, "key.asc\n"); ok {
+			return answer // behind what is said of the key
+		}
+		return out
 	}
+	ring := filepath.Join(t.TempDir(), "ring")
+	says(t, nil, "gpg", "--dearmor", "-o", ring, publicFile(t, k))
+	says(t, []string{"Good signature"}, "gpgv", "--keyring", ring, dir+"/repodata/repomd.xml.asc", dir+"/repodata/repomd.xml")
 	if got, want := dnf("repoquery", "shop*"), "shop-1:1.2~rc1-1.noarch\nshop-data-2:1.0-1.noarch\n"; got != want {
 		t.Errorf("dnf repoquery says %q, want %q", got, want)
 	}

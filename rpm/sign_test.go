@@ -51,7 +51,7 @@ func secretKey(t testing.TB, kind, passphrase string) []byte {
 // gpgHome is a directory for gpg, short enough for the socket of its agent.
 func gpgHome(t testing.TB) string {
 	t.Helper()
-	home, err := os.MkdirTemp("/tmp", "gpg")
+	home, err := os.MkdirTemp("", "gpg")
 	if err != nil {
 		t.Fatal(err)
 	}
