@@ -23,6 +23,9 @@ func (p *Package) compare(got *Info) error {
 			return fmt.Errorf("the %s is %q, not %q", l.what, l.got, l.want)
 		}
 	}
+	if p.Format == RPM && (got.License != p.License || !got.Time.Equal(p.date())) {
+		return fmt.Errorf("it is of %v under the license %q, not of %v under %q", got.Time, got.License, p.date(), p.License)
+	}
 	requires, provides := normal(p.Requires), normal(p.Provides)
 	if p.Format == RPM {
 		requires, provides = p.rpmRequires(), p.rpmProvides()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -163,22 +162,6 @@ func (c *feeder) copy(w io.Writer, f File) (err error) {
 		return fmt.Errorf("file %q: has other content than it had; was it changed meanwhile?", f.Path)
 	}
 	return nil
-}
-
-// normal gives relations sorted, each once.
-func normal(list []Relation) []Relation {
-	sorted := slices.Clone(list)
-	slices.SortFunc(sorted, func(a, b Relation) int { return strings.Compare(a.key(), b.key()) })
-	return slices.Compact(sorted)
-}
-
-// key orders relations.
-func (r Relation) key() string {
-	key := r.Name + "\x00" + r.Version + "\x00" + r.Op
-	if r.Pre {
-		key += "\x00"
-	}
-	return key
 }
 
 // script is the text of a script as the format takes it.

@@ -191,6 +191,7 @@ func TestRefused(t *testing.T) {
 		{"relation", Deb, func(p *Package) { p.Requires = []Relation{{Name: "libc.so.6()(64bit)"}} }, `dpkg can require`},
 		{"relation", Deb, func(p *Package) { p.Requires = []Relation{{Name: "a, b"}} }, `dpkg can require`},
 		{"relation", Deb, func(p *Package) { p.Provides = []Relation{{Name: "a1", Op: ">=", Version: "1"}} }, `operator ">="`},
+		{"relation", Deb, func(p *Package) { p.Recommends[0].Pre = true }, `only what is required can be for a script`},
 		{"order", RPM, func(p *Package) { p.Files[2], p.Files[3] = p.Files[3], p.Files[2] }, `files are sorted`},
 		{"twice", RPM, func(p *Package) { p.Files[3] = p.Files[2] }, `files are sorted`},
 		{"below a file", Deb, func(p *Package) { p.Files = []File{text("/a", ""), text("/a/b", "")} }, `"/a/b": is below "/a"`},
