@@ -123,6 +123,20 @@ func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
 	return res, nil
 }
 
+// Prepare does all of [Build] but write: it runs the command of [build], reads the
+// directory again and demands what Build demands. It gives the application as it
+// is to be packed, without what is at the place of the output, and the warnings.
+func Prepare(ctx context.Context, app *App, opts BuildOptions) (*App, []Finding, error) {
+	if app.Dir == "" {
+		return nil, nil, &UsageError{app.ArchivePath + ": is an archive already"}
+	}
+	out, err := parseOutput(opts.Output)
+	if err != nil {
+		return nil, nil, err
+	}
+	return prepare(ctx, app, out, opts)
+}
+
 // prepare gives the App to archive.
 func prepare(ctx context.Context, app *App, out *output, opts BuildOptions) (*App, []Finding, error) {
 	if argv := app.Config.Build.Command; len(argv) > 0 {

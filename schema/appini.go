@@ -8,7 +8,7 @@ import (
 )
 
 // appSections are the headers of app.ini; a ":" asks for a name.
-var appSections = []string{"app", "build", "supervisor", "env", "watcher:", "socket:", "env:"}
+var appSections = []string{"app", "build", "package", "supervisor", "env", "watcher:", "socket:", "env:"}
 
 // ParseAppINI reads app.ini. What the file does not say has the values of
 // [DefaultWatcher] and [DefaultSocket]. A watcher called "app" may be without
@@ -65,6 +65,9 @@ func (d *decoder) appSection(s *INISection) {
 	case header == "build":
 		d.cfg.Build.Pos = s.Pos
 		d.keys(s, "build", &target{cfg: d.cfg})
+	case header == "package":
+		d.cfg.Package.Pos = s.Pos
+		d.keys(s, "package", &target{cfg: d.cfg})
 	case header == "supervisor":
 		d.cfg.Supervisor.Pos = s.Pos
 		d.keys(s, "supervisor", &target{cfg: d.cfg})

@@ -70,7 +70,7 @@ func key[T any](section, name, doc string, parse func(string) (T, *fault), at fu
 	}
 }
 
-var keyTable = concat(appKeys, buildKeys, supervisorKeys, watcherKeys, socketTable)
+var keyTable = concat(appKeys, buildKeys, packageKeys, supervisorKeys, watcherKeys, socketTable)
 
 func concat(tables ...[]keySpec) []keySpec {
 	var out []keySpec
@@ -100,6 +100,15 @@ var buildKeys = []keySpec{
 		section: "build", name: "targets", doc: "platforms to lock for, one a line: linux_x86_64, manylinux_2_34_x86_64, musllinux_1_2_aarch64",
 		decode: func(t *target, k *INIKey) *fault { return decodeTargets(&t.cfg.Build, k) },
 	},
+}
+
+var packageKeys = []keySpec{
+	key("package", "user", "system user that the unit runs as; the name of the application without it", account, func(t *target) *string { return &t.cfg.Package.User }),
+	key("package", "group", "group that the unit runs as; the user's without it", account, func(t *target) *string { return &t.cfg.Package.Group }),
+	key("package", "sandbox", "strict, default or none: what systemd keeps from the processes", oneOf("strict", "default", "none"), func(t *target) *string { return &t.cfg.Package.Sandbox }),
+	key("package", "release", "release of the packages: a number, counted up when the same version is packaged again", between(1, 1<<20), func(t *target) *int { return &t.cfg.Package.Release }),
+	key("package", "maintainer", "NAME <ADDRESS> of who makes the packages", oneLine, func(t *target) *string { return &t.cfg.Package.Maintainer }),
+	key("package", "homepage", "URL of the application", oneLine, func(t *target) *string { return &t.cfg.Package.Homepage }),
 }
 
 var supervisorKeys = []keySpec{

@@ -10,6 +10,7 @@ import (
 type Config struct {
 	App        AppSection
 	Build      BuildSection
+	Package    PackageSection
 	Supervisor SupervisorSection
 	Watchers   []Watcher // in the order of the file, names unique without regard to case
 	Sockets    []Socket  // in the order of the file
@@ -48,6 +49,17 @@ type BuildSection struct {
 	Outputs    []string // globs, relative to the directory
 	OutputsPos []Pos    // of each output
 	Targets    []string // platforms to lock for, as pep425.ParsePlatform reads them; nil for the default
+}
+
+// A PackageSection is [package]: how Linux packages of the application are made.
+type PackageSection struct {
+	Pos
+	User       string // "" for the name of the application
+	Group      string // "" for the user's
+	Sandbox    string // strict, default or none; "" for default
+	Release    int    // 0 for 1
+	Maintainer string // "" for nobody
+	Homepage   string
 }
 
 // A SupervisorSection is [supervisor] of app.ini, or [circus] of a circus.ini.
