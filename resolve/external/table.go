@@ -187,3 +187,14 @@ func (e *entry) buildOnly() bool {
 
 // suggest gives the name that an unknown one is most likely a misspelling of.
 func (t *table) suggest(name string) string { return schema.Closest(name, t.words) }
+
+// Library gives the package of Debian 12 that has a soname, such as zlib1g for
+// libz.so.1. ok is false where the table has no library of that name.
+func Library(soname string) (name string, ok bool) {
+	for _, e := range theTable().entries {
+		if soname != "" && e.Debian.Soname == soname {
+			return e.Debian.Run, true
+		}
+	}
+	return "", false
+}

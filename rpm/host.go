@@ -1,0 +1,157 @@
+package rpm
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// host adds what makes the application a service of the host: its unit, its user,
+// its state, its configuration, and the scripts that tell systemd of them.
+func (p *planner) host(pkg *Package) {
+	name, c := p.app.Name, &p.app.Config.Package
+	user := cmp.Or(c.User, name)
+	group := cmp.Or(c.Group, user)
+	pkg.Files = append(pkg.Files,
+		textFile("/usr/lib/systemd/system/"+name+".service", Regular, 0o644, p.unit(user, group)),
+		File{Path: "/etc/" + name, Kind: Directory, Mode: 0o755},
+		textFile("/etc/"+name+"/environment", Config, 0o640, environmentFile(name)),
+	)
+	if c.User == "" { // whoever names a user has one
+		pkg.Files = append(pkg.Files,
+			textFile("/usr/lib/sysusers.d/"+name+".conf", Regular, 0o644, fmt.Sprintf("u %s - \"Application %s\" /var/lib/%s\n", user, name, name)))
+	}
+	pkg.Files = append(pkg.Files,
+		textFile("/usr/lib/tmpfiles.d/"+name+".conf", Regular, 0o644, fmt.Sprintf("d /var/lib/%s 0750 %s %s -\n", name, user, group)))
+	pkg.Scripts = p.scripts()
+}
+
+// environmentFile is the configuration that the administrator may edit.
+func environmentFile(name string) string {
+	return fmt.Sprintf(`# Variables of %s, NAME=VALUE a line. A process sees those that [env] of app.ini
+# passes on with "KEY = $NAME".
+`, name)
+}
+
+// sandboxes are what systemd keeps from the processes. A sandbox leaves them the
+// state, the run directory and the network.
+var sandboxes = map[string]string{
+	"none": "",
+	"default": `NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectSystem=full
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+RestrictSUIDSGID=yes
+`,
+	"strict": `NoNewPrivileges=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+CapabilityBoundingSet=
+`,
+}
+
+// unit is the text of the unit. The supervisor, a child of the main process, says
+// when the application is up, and delegates its cgroup to its processes.
+func (p *planner) unit(user, group string) string {
+	name := p.app.Name
+	about := cmp.Or(p.app.Config.App.Description, "application "+name)
+	return fmt.Sprintf(`[Unit]
+Description=%s
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=/usr/bin/appbundle run --no-color %s
+ExecReload=/bin/kill -HUP $MAINPID
+User=%s
+Group=%s
+WorkingDirectory=%s
+EnvironmentFile=-/etc/%s/environment
+StateDirectory=%s
+StateDirectoryMode=0750
+RuntimeDirectory=%s
+RuntimeDirectoryMode=0750
+Delegate=yes
+KillMode=mixed
+TimeoutStopSec=60
+Restart=on-failure
+%s
+[Install]
+WantedBy=multi-user.target
+`, strings.ReplaceAll(about, "%", "%%"), p.home, user, group, p.home, name, name, name, sandboxes[cmp.Or(p.app.Config.Package.Sandbox, "default")])
+}
+
+// scripts tell systemd what came and went. They do nothing where it does not run,
+// and may run twice. Data, and a configuration that was edited, stay.
+func (p *planner) scripts() Scripts {
+	unit := p.app.Name + ".service"
+	made := fmt.Sprintf(`if command -v systemd-sysusers >/dev/null 2>&1; then
+    test ! -e /usr/lib/sysusers.d/%[1]s.conf || systemd-sysusers %[1]s.conf
+    systemd-tmpfiles --create %[1]s.conf || :
+fi
+`, p.app.Name)
+	running := `test -d /run/systemd/system`
+	if p.format == Deb {
+		return Scripts{
+			PostInstall: "set -e\n" + fmt.Sprintf(`test "$1" = configure || exit 0
+%[3]sif %[2]s; then
+    systemctl daemon-reload
+    if test -n "$2"; then
+        systemctl try-restart %[1]s
+    else
+        systemctl preset %[1]s || :
+    fi
+fi
+`, unit, running, made),
+			PreRemove: "set -e\n" + fmt.Sprintf(`test "$1" = remove || exit 0
+if %[2]s; then
+    systemctl disable --now %[1]s
+fi
+`, unit, running),
+			PostRemove: "set -e\n" + fmt.Sprintf(`if %s; then
+    systemctl daemon-reload
+fi
+`, running),
+		}
+	}
+	return Scripts{
+		PostInstall: fmt.Sprintf(`%[3]sif %[2]s; then
+    systemctl daemon-reload || :
+    if test "$1" -eq 1; then
+        systemctl preset %[1]s || :
+    fi
+fi
+:
+`, unit, running, made),
+		PreRemove: fmt.Sprintf(`if test "$1" -eq 0 && %[2]s; then
+    systemctl disable --now %[1]s || :
+fi
+:
+`, unit, running),
+		PostRemove: fmt.Sprintf(`if %[2]s; then
+    systemctl daemon-reload || :
+    if test "$1" -ge 1; then
+        systemctl try-restart %[1]s || :
+    fi
+fi
+:
+`, unit, running),
+	}
+}

@@ -1,0 +1,163 @@
+package rpm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"appbundle/bundle"
+	"appbundle/install"
+	"appbundle/schema"
+)
+
+var update = flag.Bool("update", false, "rewrite the wanted texts of testdata")
+
+// planApp writes a directory with an environment of two distributions, of
+// which one needs the other, and loads it.
+func planApp(t *testing.T) *bundle.App {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "shop")
+	put := func(name, text string, mode os.FileMode) {
+		t.Helper()
+		at := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(at, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("dependencies.txt", "web\n", 0o644)
+	put("external-dependencies.txt", "", 0o644)
+	put("app.ini", "[app]\nname = shop\nversion = 1.2.0-rc.1\ndescription = A shop 100% ours.\nlicense = MIT\n[package]\nsandbox = strict\nrelease = 3\n", 0o644)
+	put("bin/app", "#!/bin/sh\n", 0o755)
+	lock := "lock-version = \"1.0\"\ncreated-by = \"appbundle\"\n"
+	env := &schema.Environment{Format: schema.EnvironmentFormat, Python: "cp311", Platform: "linux_x86_64"}
+	for _, d := range [][3]string{{"util", "1.0.post2", ""}, {"web", "1!2.0rc1", "dependencies = [{ name = \"util\" }]\n"}} {
+		file := d[0] + "-" + d[1] + "-py3-none-any.whl"
+		sum := fmt.Sprintf("%x", sha256.Sum256([]byte(file)))
+		lock += fmt.Sprintf("[[packages]]\nname = %q\nversion = %q\n%swheels = [{ name = %q, url = \"https://index.test/%s\", hashes = { sha256 = %q } }]\n", d[0], d[1], d[2], file, file, sum)
+		env.Packages = append(env.Packages, schema.InstalledPackage{Name: d[0], Version: d[1], File: file, SHA256: sum})
+		site := ".appbundle/env/lib/python3.11/site-packages/"
+		info := site + d[0] + "-" + d[1] + ".dist-info/"
+		put(site+d[0]+"/__init__.py", "", 0o644)
+		put(site+d[0]+"/__pycache__/__init__.cpython-311.pyc", "byte code", 0o444)
+		put(info+"licenses/LICENSE", "MIT", 0o644)
+		put(".appbundle/env/bin/"+d[0], "#!/bin/sh\n", 0o755)
+		hash := func(text string) string {
+			h := sha256.Sum256([]byte(text))
+			return "sha256=" + base64.RawURLEncoding.EncodeToString(h[:])
+		}
+		put(info+"RECORD", fmt.Sprintf("%[1]s/__init__.py,%[3]s,0\n%[1]s/__pycache__/__init__.cpython-311.pyc,,\n%[2]s/licenses/LICENSE,%[4]s,3\n../../../bin/%[1]s,%[5]s,10\n%[2]s/RECORD,,\n",
+			d[0], filepath.Base(strings.TrimSuffix(info, "/")), hash(""), hash("MIT"), hash("#!/bin/sh\n")), 0o644)
+	}
+	stamp, err := env.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(".appbundle/env/installed.json", string(stamp), 0o644)
+	put(".appbundle/env/pyvenv.cfg", "implementation = CPython\n", 0o644)
+	put("pylock.toml", lock, 0o644)
+	app, err := bundle.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := bundle.Check(app); bundle.HasErrors(found) {
+		t.Fatalf("the app of the test has %v", found)
+	}
+	return app
+}
+
+// TestPlan compares every file, relation and script of each plan with testdata.
+func TestPlan(t *testing.T) {
+	app := planApp(t)
+	dists, err := install.Dists(app.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Format{RPM, Deb} {
+		for _, collection := range []bool{false, true} {
+			name := string(f)
+			if collection {
+				name += "-collection"
+			}
+			t.Run(name, func(t *testing.T) {
+				packages, warnings, err := Plan(f, Input{
+					App: app, Dists: dists, Collection: collection, External: []Relation{{Name: "git"}},
+					Compiled: []install.Compiled{{Path: "bin/__pycache__/x.cpython-311.pyc", Data: []byte("code")}},
+				})
+				if err != nil || len(warnings) > 0 {
+					t.Fatalf("Plan: %v, %q", err, warnings)
+				}
+				var b strings.Builder
+				for _, p := range packages {
+					dump(t, &b, p)
+				}
+				golden := "testdata/plan-" + name + ".txt"
+				if *update {
+					if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(golden)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b.String() != string(want) {
+					t.Errorf("%s: run with -update and review the diff; got\n%s", golden, b.String())
+				}
+				for _, p := range packages {
+					if _, err := Write(context.Background(), filepath.Join(t.TempDir(), p.FileName()), p, Options{}); err != nil {
+						t.Errorf("%s: %v", p.FileName(), err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// dump writes what a package is to be as text, and the content of what the plan
+// wrote itself.
+func dump(t *testing.T, b *strings.Builder, p *Package) {
+	t.Helper()
+	fmt.Fprintf(b, "== %s\nsummary %s\nlicense %s\n", p.FileName(), p.Summary, p.License)
+	for _, list := range []struct {
+		name string
+		all  []Relation
+	}{{"requires", p.Requires}, {"provides", p.Provides}} {
+		for _, r := range list.all {
+			fmt.Fprintf(b, "%s %s\n", list.name, r)
+		}
+	}
+	for _, f := range p.Files {
+		fmt.Fprintf(b, "%v %04o %s %s\n", f.Kind, f.Mode, f.Path, f.Link)
+		if strings.HasPrefix(f.Path, "/usr/") || strings.HasPrefix(f.Path, "/etc/") && f.Open != nil {
+			r, err := f.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := make([]byte, f.Size)
+			if _, err := r.Read(text); err != nil {
+				t.Fatal(err)
+			}
+			r.Close()
+			for line := range strings.Lines(string(text)) {
+				fmt.Fprintf(b, "\t%s", line)
+			}
+		}
+	}
+	for _, s := range [][2]string{{"post-install", p.Scripts.PostInstall}, {"pre-remove", p.Scripts.PreRemove}, {"post-remove", p.Scripts.PostRemove}} {
+		if s[1] != "" {
+			fmt.Fprintf(b, "%s\n", s[0])
+		}
+		for line := range strings.Lines(s[1]) {
+			fmt.Fprintf(b, "\t%s", line)
+		}
+	}
+}
