@@ -42,6 +42,12 @@ bench: build ## the figures, beside those of tar and zstd, pip and uv, circus, s
 	@tools/setup bench
 	@$(PYTHON) tools/bench bin/appbundle $(BENCH)
 
+.PHONY: package
+package: build ## the RPM and the Debian package of appbundle itself, in dist/
+	@mkdir -p out/package dist
+	@for shell in bash zsh fish; do bin/appbundle completion $$shell >out/package/$$shell || exit 1; done
+	@$(GO) run ./tools/package $(subst -dev,-dev.0,$(VERSION)) bin/appbundle docs/man out/package dist
+
 .PHONY: projects
 projects: build ## real projects from the index: locked, compared with uv, installed, run; PROJECTS="--interop --format markdown"
 	@tools/setup projects

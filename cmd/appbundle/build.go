@@ -11,11 +11,12 @@ import (
 	"appbundle/bundle"
 )
 
-func newBuildCmd(out *printer) *cobra.Command {
+func newBuildCmd(g *globals, out *printer) *cobra.Command {
 	var opts bundle.BuildOptions
+	var o packageOptions
 	cmd := &cobra.Command{
 		Use:   "build [DIR]",
-		Short: "write a reproducible archive of an app directory",
+		Short: "write a reproducible archive of an app directory, or Linux packages",
 		Long: `Build runs the command that [build] of app.ini names, checks the directory, and
 writes an archive of it: NAME-VERSION-TARGET.tar.zst. The same content gives
 the same bytes. It prints the digest of the content and the archive's path.
@@ -23,22 +24,37 @@ the same bytes. It prints the digest of the content and the archive's path.
 An app with a lock is packed with the environment that appbundle install made
 of it, for one Python and platform; with --no-env the host makes it.
 
+With --rpm or --deb it writes a package that installs the app at /opt/NAME, with
+a unit that runs it under appbundle; with --collection one package for each
+dependency as well, and the metadata of a repository. They are dated
+SOURCE_DATE_EPOCH.
+
 Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return &usageError{err: err}
+			}
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
-				return runBuild(ctx, out, dirArg(args), opts)
+				return runBuild(ctx, g, out, dirArg(args), opts, o)
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&opts.Output, "output", "o", "",
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVarP(&opts.Output, "output", "o", "",
 		"write to `PATH`: a file, or a directory when it exists as one or ends in a slash")
-	cmd.Flags().BoolVar(&opts.NoEnv, "no-env", false, "leave the environment out")
+	flags.BoolVar(&opts.NoEnv, "no-env", false, "leave the environment out")
+	flags.BoolVar(&o.rpm, "rpm", false, "write an RPM")
+	flags.BoolVar(&o.deb, "deb", false, "write a Debian package")
+	flags.BoolVar(&o.collection, "collection", false, "one package for each dependency, and a repository of them")
+	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`")
+	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
 	return cmd
 }
 
-func runBuild(ctx context.Context, out *printer, dir string, opts bundle.BuildOptions) error {
+func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bundle.BuildOptions, o packageOptions) error {
 	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
 	if err != nil {
 		return err
@@ -48,18 +64,27 @@ func runBuild(ctx context.Context, out *printer, dir string, opts bundle.BuildOp
 			return err
 		}
 	}
-	bar := out.progress("build")
 	opts.Tool = "appbundle " + version
-	opts.Progress = bar.update
 	opts.Run = func(ctx context.Context, argv []string, dir string) error {
 		return runCommand(ctx, out, argv, dir)
 	}
-	res, err := bundle.Build(ctx, app, opts)
-	bar.end()
+	if len(o.formats()) > 0 {
+		err = runPackages(ctx, g, out, app, opts, o)
+	} else {
+		err = writeArchive(ctx, out, app, opts)
+	}
 	var findings *bundle.CheckError
 	if errors.As(err, &findings) {
 		return report(out, app, findings.Findings, "text", false)
 	}
+	return err
+}
+
+func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundle.BuildOptions) error {
+	bar := out.progress("build")
+	opts.Progress = bar.update
+	res, err := bundle.Build(ctx, app, opts)
+	bar.end()
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newExportCmd(out),
 		newExternalCmd(g, out),
 		newCacheCmd(g, out),
-		newBuildCmd(out),
+		newBuildCmd(g, out),
 		newVerifyCmd(out),
 		newUnpackCmd(out),
 		newRunCmd(g, out),

@@ -106,9 +106,15 @@ var table = []Package{
 		Why:  "system calls know no policy",
 	},
 	{
+		Path: "tools/package",
+		Idea: "the packages of appbundle itself",
+		May:  []string{"rpm"},
+		Why:  "it is built, and packs what it is given",
+	},
+	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "runner", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "runner", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{
