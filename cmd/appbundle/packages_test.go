@@ -292,8 +292,8 @@ func (w *lineWatcher) text() string {
 func serve(t *testing.T, root, name string) string {
 	t.Helper()
 	script := fmt.Sprintf(`mount -t proc proc %[1]s/proc
-mount --bind /dev %[1]s/dev
-exec chroot %[1]s /usr/bin/appbundle run --bind unix:/run/page.sock --run-dir /run/a --state-dir /run/s /opt/%[2]s`, root, name)
+mount --rbind /dev %[1]s/dev
+exec /usr/sbin/chroot %[1]s /usr/bin/appbundle run --bind unix:/run/page.sock --run-dir /run/a --state-dir /run/s /opt/%[2]s`, root, name)
 	line := asRoot("sh", "-ec", script)
 	cmd := exec.CommandContext(t.Context(), line[0], line[1:]...)
 	said := &lineWatcher{want: "serving on", found: make(chan struct{})}
