@@ -2,10 +2,8 @@ package install
 
 import (
 	"cmp"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -62,35 +60,24 @@ func Dists(dir string) ([]Dist, error) {
 
 // read takes the files of RECORD that are not taken yet.
 func (d *Dist) read(env string, taken map[string]bool) error {
-	f, err := os.Open(filepath.Join(env, filepath.FromSlash(d.Info), "RECORD"))
-	if err != nil {
-		return err
-	}
-	defer f.Close() // opened for reading: nothing can be lost
-	r := csv.NewReader(f)
-	r.FieldsPerRecord, r.ReuseRecord = 3, true
-	for {
-		fields, err := r.Read()
-		if err == io.EOF {
-			slices.Sort(d.Files)
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Name(), err)
-		}
-		p := path.Join(path.Dir(d.Info), fields[0])
+	err := eachRecorded(filepath.Join(env, filepath.FromSlash(d.Info)), func(file, _ string) error {
+		p := path.Join(path.Dir(d.Info), file)
 		if !filepath.IsLocal(p) {
-			return fmt.Errorf("%s: %q is outside of the environment", f.Name(), fields[0])
+			return fmt.Errorf("%s: RECORD has %q, which is outside of the environment", d.Info, file)
 		}
 		if taken[p] {
-			continue
+			return nil
 		}
-		if _, err := os.Lstat(filepath.Join(env, filepath.FromSlash(p))); errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return err
+		_, err := os.Lstat(filepath.Join(env, filepath.FromSlash(p)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
-		taken[p] = true
-		d.Files = append(d.Files, p)
-	}
+		if err == nil {
+			taken[p] = true
+			d.Files = append(d.Files, p)
+		}
+		return err
+	})
+	slices.Sort(d.Files)
+	return err
 }

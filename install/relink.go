@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -53,9 +54,29 @@ func globQuote(p string) string {
 // isRecorded reports whether every file of an installed package is what its
 // RECORD says.
 func isRecorded(env, site, info string) bool {
+	errOther := errors.New("another content")
+	return eachRecorded(info, func(file, hash string) error {
+		want, ok := strings.CutPrefix(hash, "sha256=")
+		if !ok {
+			return nil // RECORD itself, and byte code
+		}
+		rel, err := filepath.Rel(env, filepath.Join(site, filepath.FromSlash(file)))
+		if err != nil || !filepath.IsLocal(rel) {
+			return errOther
+		}
+		if got, _, err := hashFile(filepath.Join(env, rel)); err != nil || got != want {
+			return errOther
+		}
+		return nil
+	}) == nil
+}
+
+// eachRecorded calls do for every line of the RECORD in a dist-info directory, with
+// the path, relative to site-packages, and the hash, which may be empty.
+func eachRecorded(info string, do func(file, hash string) error) error {
 	f, err := os.Open(filepath.Join(info, "RECORD"))
 	if err != nil {
-		return false
+		return err
 	}
 	defer f.Close() // opened for reading: nothing can be lost
 	r := csv.NewReader(f)
@@ -63,21 +84,13 @@ func isRecorded(env, site, info string) bool {
 	for {
 		fields, err := r.Read()
 		if err == io.EOF {
-			return true
+			return nil
 		}
 		if err != nil {
-			return false
+			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
-		want, ok := strings.CutPrefix(fields[1], "sha256=")
-		if !ok {
-			continue // RECORD itself, and byte code
-		}
-		rel, err := filepath.Rel(env, filepath.Join(site, filepath.FromSlash(fields[0])))
-		if err != nil || !filepath.IsLocal(rel) {
-			return false
-		}
-		if got, _, err := hashFile(filepath.Join(env, rel)); err != nil || got != want {
-			return false
+		if err := do(fields[0], fields[1]); err != nil {
+			return err
 		}
 	}
 }
