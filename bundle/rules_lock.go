@@ -1,8 +1,10 @@
 package bundle
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -115,6 +117,9 @@ func StaleTargets(cfg *schema.Config, tool *schema.LockTool) string {
 
 func checkLock(a *App) []Finding {
 	all := findings(a.problems[lockFile])
+	for i := range all {
+		all[i].Fix = cmp.Or(all[i].Fix, "remove it, and run appbundle lock")
+	}
 	if a.Lock != nil {
 		if why := a.Stale(a.Lock); why != "" {
 			all = append(all, find(lockFile, "", "%s", why))
@@ -136,25 +141,51 @@ func checkYanked(a *App) []Finding {
 	return all
 }
 
-// checkWheels asks of every target what install would ask on a host.
+// checkWheels asks of every target what install would ask on a host, and of the
+// bundle the wheels that the lock has there.
 func checkWheels(a *App) []Finding {
-	if a.Lock == nil || a.Lock.Tool == nil {
+	if a.Lock == nil {
+		return nil
+	}
+	all := MissingWheels(a.Lock)
+	for i := range a.Lock.Packages {
+		for _, f := range a.Lock.Packages[i].Files() {
+			if f.Path == "" {
+				continue
+			}
+			fix := "put it back, or run appbundle lock"
+			switch e := a.resolve(path.Clean(f.Path)); {
+			case e == nil || e.Type != File:
+				all = append(all, findAt(f.Pos, fix, "%s is missing", f.Path))
+			case hex.EncodeToString(e.Sum[:]) != f.SHA256():
+				all = append(all, findAt(f.Pos, fix, "%s is not the wheel that was locked", f.Path))
+			}
+		}
+	}
+	return all
+}
+
+// MissingWheels finds the packages of a lock that have no wheel for a target of
+// it. Of a lock that another tool made nobody knows the targets.
+func MissingWheels(lock *schema.PyLock) []Finding {
+	if lock.Tool == nil {
 		return nil
 	}
 	var targets []pep425.Target
-	for _, name := range a.Lock.Tool.Targets {
+	var rankings []*pep425.Ranking
+	for _, name := range lock.Tool.Targets {
 		t, err := parseTarget(name)
 		if err != nil {
 			return []Finding{find(lockFile, "appbundle lock", "[tool.appbundle] targets: %v", err)}
 		}
-		targets = append(targets, t)
+		targets, rankings = append(targets, t), append(rankings, pep425.NewRanking(t.Tags))
 	}
 	var all []Finding
-	for i := range a.Lock.Packages {
-		p := &a.Lock.Packages[i]
+	for i := range lock.Packages {
+		p := &lock.Packages[i]
 		var lacking []string
-		for _, t := range targets {
-			if ok, err := p.Marker.Evaluate(t.Env); err == nil && ok && !hasWheel(p, &t) {
+		for n, t := range targets {
+			if ok, err := p.Marker.Evaluate(t.Env); err == nil && ok && !hasWheel(p, rankings[n]) {
 				lacking = append(lacking, t.Name)
 			}
 		}
@@ -174,8 +205,7 @@ func parseTarget(name string) (pep425.Target, error) {
 	return pep425.ParseTarget(platform, python)
 }
 
-func hasWheel(p *schema.LockedPackage, t *pep425.Target) bool {
-	ranking := pep425.NewRanking(t.Tags)
+func hasWheel(p *schema.LockedPackage, ranking *pep425.Ranking) bool {
 	fits := func(w *pep508.WheelName) bool {
 		if w == nil {
 			return false

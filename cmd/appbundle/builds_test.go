@@ -83,7 +83,7 @@ func TestOldLockStaysWhole(t *testing.T) {
 	if err := b.clean(&schema.PyLock{}); err != nil {
 		t.Fatal(err)
 	}
-	if why := damagedWheel(dir, lock); why != to+" is not the wheel that was built" {
+	if why := damagedWheel(dir, lock); why != to+" is not the wheel that was locked" {
 		t.Errorf("the changed wheel: %q", why)
 	}
 }

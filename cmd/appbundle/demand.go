@@ -103,6 +103,9 @@ func (g *globals) sources(ctx context.Context, app *bundle.App, index, cache str
 			return cfg, &noIndexError{}
 		}
 		cfg.Index, err = install.PipIndex(ctx, python, cache)
+		if other, lookErr := exec.LookPath("python3"); err != nil && lookErr == nil && other != python {
+			cfg.Index, err = install.PipIndex(ctx, other, cache) // a shim of a Python that is not installed runs nothing
+		}
 		if errors.Is(err, install.ErrNoPip) {
 			return cfg, &noIndexError{}
 		}
@@ -145,6 +148,9 @@ func readLock(app *bundle.App) (*schema.PyLock, error) {
 		return nil, err
 	}
 	lock, problems := schema.ParsePyLock(lockFile, data)
+	for i := range problems {
+		problems[i].Fix = cmp.Or(problems[i].Fix, "remove it, and lock again")
+	}
 	return lock, problems.Err()
 }
 

@@ -31,7 +31,15 @@ func directs(app *bundle.App) ([]pypi.Direct, error) {
 		}
 	}
 	for _, p := range named {
-		list = append(list, pypi.Direct{URL: p.URL, Path: p.Path, Only: !versions[p.Req.Key()]})
+		d := pypi.Direct{URL: p.URL, Path: p.Path, Only: !versions[p.Req.Key()]}
+		for _, h := range p.Hashes {
+			said := [2]string{h.Algorithm, h.Hex}
+			if d.Hash != said && d.Hash[0] != "" {
+				return nil, &schema.Problem{Pos: p.Pos, Msg: "two hashes of one file", Fix: "keep the one that the file has"}
+			}
+			d.Hash = said
+		}
+		list = append(list, d)
 	}
 	return list, nil
 }

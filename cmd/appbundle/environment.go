@@ -80,7 +80,7 @@ func currentEnv(ctx context.Context, app *bundle.App) error {
 	}
 	current, err := install.Current(ctx, install.Request{Lock: lock, Dir: app.Dir, Compile: true, Requested: requested(lock), Python: python})
 	if errors.Is(err, schema.ErrNotCovered) {
-		return &coverError{lock, err}
+		return &coverError{app.Dir, lock, err}
 	}
 	if err == nil && !current {
 		err = stale

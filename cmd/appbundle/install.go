@@ -62,13 +62,13 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	}
 	lock, err := readLock(app)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &lockError{"there is none"}
+		return nil, &lockError{app.Dir, "there is none"}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if reason := app.StaleInputs(lock); reason != "" {
-		return nil, &lockError{reason}
+		return nil, &lockError{app.Dir, reason}
 	}
 	cache, err := g.cacheDirectory()
 	if err != nil {
@@ -99,7 +99,7 @@ func runInstall(ctx context.Context, g *globals, out *printer, dir string, o ins
 	})
 	bar.end()
 	if errors.Is(err, schema.ErrNotCovered) {
-		return nil, &coverError{lock, err}
+		return nil, &coverError{app.Dir, lock, err}
 	}
 	if errors.Is(err, install.ErrDamaged) {
 		return nil, &damageError{err}
@@ -159,11 +159,14 @@ func (e *damageError) Hint() string  { return "appbundle cache verify --fix" }
 
 // A coverError says that the lock was not made for this host.
 type coverError struct {
+	dir  string
 	lock *schema.PyLock
 	err  error
 }
 
-func (e *coverError) Error() string { return lockFile + ": " + e.err.Error() }
+func (e *coverError) Error() string {
+	return lockFile + ": " + strings.TrimPrefix(e.err.Error(), lockFile+": ")
+}
 func (e *coverError) Unwrap() error { return e.err }
 
 // Hint keeps what the lock is for.
@@ -175,5 +178,5 @@ func (e *coverError) Hint() string {
 			hint += " --platform " + platform
 		}
 	}
-	return hint + " --platform host"
+	return typedIn(e.dir, hint+" --platform host")
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -142,7 +143,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 		// When no input has changed, none was added either: an include is a line
 		// of one of them. Then nothing else has to be read.
 		if lock, err := lockOf(dir); err == nil && unchanged(dir, lock) {
-			return tellCheck(out, lock, damagedWheel(dir, lock), o.format.value)
+			return tellCheck(out, dir, lock, unusable(dir, lock), o.format.value)
 		}
 	}
 	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Survey(dir, nil) })
@@ -167,7 +168,7 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 	if req.Targets, err = o.targets(ctx, app, cache); err != nil {
 		return err
 	}
-	if old != nil {
+	if old != nil && resolutionOf(old) == o.resolution.value { // who asks for others wants others
 		req.Locked = resolve.LockedOf(old)
 	}
 	req.Upgrade, req.UpgradeAll = o.upgrade, o.upgradeAll
@@ -270,15 +271,15 @@ func digests(ctx context.Context, index *pypi.Index, res *resolve.Resolution) er
 func checkLock(out *printer, app *bundle.App, lock *schema.PyLock, format string) error {
 	reason := "there is none"
 	if lock != nil {
-		if reason = cmp.Or(app.Stale(lock), damagedWheel(app.Dir, lock)); lock.Tool == nil {
+		if reason = cmp.Or(app.Stale(lock), unusable(app.Dir, lock)); lock.Tool == nil {
 			reason = "another tool made it, and it does not say from what"
 		}
 	}
-	return tellCheck(out, lock, reason, format)
+	return tellCheck(out, app.Dir, lock, reason, format)
 }
 
 // tellCheck says why a lock is stale, or that it is not.
-func tellCheck(out *printer, lock *schema.PyLock, reason, format string) error {
+func tellCheck(out *printer, dir string, lock *schema.PyLock, reason, format string) error {
 	if format == "json" {
 		if err := out.json(map[string]any{"format": 1, "current": reason == "", "reason": reason}); err != nil {
 			return err
@@ -291,7 +292,15 @@ func tellCheck(out *printer, lock *schema.PyLock, reason, format string) error {
 	case format == "json":
 		return errNo
 	}
-	return &lockError{reason}
+	return &lockError{dir, reason}
+}
+
+// unusable says why nobody could install what a lock says, "" where they could.
+func unusable(dir string, lock *schema.PyLock) string {
+	if found := bundle.MissingWheels(lock); len(found) > 0 {
+		return found[0].Message
+	}
+	return damagedWheel(dir, lock)
 }
 
 // An explainedError tells all of a conflict.
@@ -301,7 +310,27 @@ func (e *explainedError) Error() string { return e.Explain() }
 func (e *explainedError) Unwrap() error { return e.ConflictError }
 
 // A lockError says that the lock of an app is missing or of no use.
-type lockError struct{ reason string }
+type lockError struct{ dir, reason string }
 
 func (e *lockError) Error() string { return lockFile + ": " + e.reason }
-func (e *lockError) Hint() string  { return "appbundle lock" }
+func (e *lockError) Hint() string  { return typedIn(e.dir, "appbundle lock") }
+
+// typedIn gives a command for the app in dir, as it is typed here.
+func typedIn(dir, command string) string {
+	if dir = relative(dir); dir == "." {
+		return command
+	}
+	return command + " " + quoteShell(dir)
+}
+
+// resolutionOf is the --resolution that a lock was made with.
+func resolutionOf(lock *schema.PyLock) string {
+	if lock.Tool != nil {
+		for _, o := range lock.Tool.Options {
+			if s, ok := strings.CutPrefix(o, "--resolution="); ok {
+				return s
+			}
+		}
+	}
+	return "highest"
+}

@@ -35,6 +35,8 @@ func moves(old, lock *schema.PyLock, res *resolve.Resolution, req resolve.Reques
 			m.Reason = askedBy(res, name, nil)
 		case req.UpgradeAll:
 			m.Reason = "--upgrade"
+		case resolutionOf(old) != resolutionOf(lock):
+			m.Reason = "--resolution " + resolutionOf(lock)
 		case slices.Contains(req.Upgrade, name):
 			m.Reason = "--upgrade-package " + name
 		default:
@@ -150,7 +152,7 @@ func tellMoves(out *printer, o lockOptions, list []move, built []string, lock *s
 func warnSources(out *printer, lock *schema.PyLock) {
 	for i := range lock.Packages {
 		if p := &lock.Packages[i]; len(p.Wheels) == 0 && p.Sdist != nil {
-			out.warn("appbundle: %s has no wheel, and nothing is built when it is installed; --allow-build makes one now", versioned(p))
+			out.warn("appbundle: %s has no wheel, and nothing is built when it is installed (AB022); --allow-build makes one now", versioned(p))
 		}
 	}
 }

@@ -102,6 +102,11 @@ func (s *supervised) processes() (*processes, error) {
 	if err := currentEnv(context.Background(), app); err != nil {
 		return nil, err
 	}
+	if lock, err := readLock(app); err == nil {
+		if why := app.StaleInputs(lock); why != "" {
+			s.out.warn("appbundle: %s: %s", lockFile, why)
+		}
+	}
 	if err := presentEnv(app); err != nil {
 		return nil, s.typed(err)
 	}

@@ -90,19 +90,20 @@ func (b *builds) clean(lock *schema.PyLock) error {
 	return nil
 }
 
-// damagedWheel says which wheel that was built is not what the lock says, "" for
+// damagedWheel says which wheel of the bundle is not what the lock says, "" for
 // none.
 func damagedWheel(dir string, lock *schema.PyLock) string {
 	for i := range lock.Packages {
-		f := lock.Packages[i].BuiltFile()
-		if f == nil {
-			continue
-		}
-		switch sum, _, err := sumInside(dir, f.Path); {
-		case errors.Is(err, os.ErrNotExist):
-			return f.Path + " is missing"
-		case err != nil || sum != f.SHA256():
-			return f.Path + " is not the wheel that was built"
+		for _, f := range lock.Packages[i].Files() {
+			if f.Path == "" {
+				continue
+			}
+			switch sum, _, err := sumInside(dir, f.Path); {
+			case errors.Is(err, os.ErrNotExist):
+				return f.Path + " is missing"
+			case err != nil || sum != f.SHA256():
+				return f.Path + " is not the wheel that was locked"
+			}
 		}
 	}
 	return ""

@@ -84,7 +84,7 @@ func runWhy(out *printer, name, dir, format string) error {
 func lockOf(dir string) (*schema.PyLock, error) {
 	lock, err := readLock(&bundle.App{Dir: dir})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &lockError{"there is none"}
+		return nil, &lockError{dir, "there is none"}
 	}
 	return lock, err
 }

@@ -2,6 +2,7 @@ package pypi
 
 import (
 	"cmp"
+	"context"
 	"net/url"
 	"os"
 	"path"
@@ -15,8 +16,11 @@ import (
 // A Direct is a file that a requirement names, instead of a version of an index:
 // by its URL, or by its path in the application directory.
 type Direct struct {
-	URL  string // a digest in its fragment counts
+	URL  string
 	Path string // with slashes
+	// Hash is what the requirement says of the file behind URL, an algorithm and its
+	// digest in hex; "" for nothing.
+	Hash [2]string
 	// Only says that no requirement asks for another file of the project: no
 	// index is asked for it.
 	Only bool
@@ -72,7 +76,7 @@ type direct struct {
 
 // named gives the files that requirements for a project name, nil where none
 // does. only reports that there are no others.
-func (x *Index) named(name string) (l *listing, only bool, err error) {
+func (x *Index) named(ctx context.Context, name string) (l *listing, only bool, err error) {
 	l, only = &listing{}, true
 	for i := range x.directs {
 		d := &x.directs[i]
@@ -89,7 +93,15 @@ func (x *Index) named(name string) (l *listing, only bool, err error) {
 			}
 			f.Path, f.Size, f.Hashes = d.Path, size, map[string]string{"sha256": sum}
 		} else {
-			f.URL, f.Hashes = o.url, o.hashes.all()
+			f.URL, f.Hashes = o.url, map[string]string{}
+			if want := d.Hash; want[0] != "" {
+				// What a requirement says of a file is no more than a demand.
+				kept, err := x.client.File(ctx, fetch.File{URL: o.url, Hashes: map[string]string{want[0]: want[1]}})
+				if err != nil {
+					return nil, false, err
+				}
+				f.Size, f.Hashes = kept.Size, map[string]string{"sha256": kept.SHA256, want[0]: want[1]}
+			}
 		}
 		l.files = append(l.files, f)
 		only = only && d.Only

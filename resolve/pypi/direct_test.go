@@ -39,7 +39,7 @@ func TestDirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := bar.Releases[0].Files[0]; f.URL != "https://host.test/a/bar-3.tar.gz" || f.Hashes["sha256"] != sum([]byte("bar")) || f.Wheel != nil {
+	if f := bar.Releases[0].Files[0]; f.URL != "https://host.test/a/bar-3.tar.gz" || len(f.Hashes) != 0 || f.Wheel != nil {
 		t.Errorf("bar is %+v", f)
 	}
 	if _, err := x.Project(t.Context(), "other"); err == nil || errors.Is(err, resolve.ErrNotFound) {

@@ -44,17 +44,6 @@ type offer struct {
 // hashes are those of the algorithms that count, in hex, "" for none.
 type hashes struct{ sha256, sha384, sha512 string }
 
-// all gives the digests that there are.
-func (h *hashes) all() map[string]string {
-	m := map[string]string{}
-	for algorithm, digest := range map[string]string{"sha256": h.sha256, "sha384": h.sha384, "sha512": h.sha512} {
-		if digest != "" {
-			m[algorithm] = digest
-		}
-	}
-	return m
-}
-
 // set takes a digest where it is one.
 func (h *hashes) set(algorithm, digest string) {
 	lower := true

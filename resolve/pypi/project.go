@@ -69,7 +69,7 @@ func (x *Index) readCatalog(ctx context.Context, name string) (*catalog, error) 
 	var found []*listing
 	var indexes []string
 	missing := &notFoundError{name: name}
-	named, only, err := x.named(name)
+	named, only, err := x.named(ctx, name)
 	if err != nil {
 		return nil, err
 	}
