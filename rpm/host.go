@@ -108,18 +108,22 @@ func (p *planner) scripts() Scripts {
 fi
 `, p.app.Name)
 	running := `test -d /run/systemd/system`
+	upgraded := "systemctl try-restart " + unit
+	if p.app.Config.Package.Rolling {
+		upgraded = fmt.Sprintf("! systemctl is-active --quiet %[1]s || systemctl kill --kill-who=main --signal=USR2 %[1]s", unit)
+	}
 	if p.format == Deb {
 		return Scripts{
 			PostInstall: "set -e\n" + fmt.Sprintf(`test "$1" = configure || exit 0
 %[3]sif %[2]s; then
     systemctl daemon-reload
     if test -n "$2"; then
-        systemctl try-restart %[1]s
+        %[4]s
     else
         systemctl preset %[1]s || :
     fi
 fi
-`, unit, running, made),
+`, unit, running, made, upgraded),
 			PreRemove: "set -e\n" + fmt.Sprintf(`test "$1" = remove || exit 0
 if %[2]s; then
     systemctl disable --now %[1]s
@@ -148,10 +152,10 @@ fi
 		PostRemove: fmt.Sprintf(`if %[2]s; then
     systemctl daemon-reload || :
     if test "$1" -ge 1; then
-        systemctl try-restart %[1]s || :
+        %[3]s || :
     fi
 fi
 :
-`, unit, running),
+`, unit, running, upgraded),
 	}
 }

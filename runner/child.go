@@ -30,6 +30,7 @@ const defaultPath = "/bin:/usr/bin"
 type child struct {
 	r     *Runner
 	cfg   schema.Watcher
+	app   string // the version that the process sees
 	dir   string
 	name  string   // of the program, as the command has it
 	path  string   // of the program
@@ -42,8 +43,8 @@ type child struct {
 
 // newChild resolves what cfg says against this host. An error says what is not
 // there.
-func (r *Runner) newChild(cfg schema.Watcher, sockets []schema.Socket) (*child, error) {
-	c := &child{r: r, cfg: cfg, dir: r.cfg.Dir}
+func (r *Runner) newChild(cfg schema.Watcher, sockets []schema.Socket, version string) (*child, error) {
+	c := &child{r: r, cfg: cfg, app: version, dir: r.cfg.Dir}
 	if cfg.Dir != "" {
 		c.dir = cfg.Dir
 		if !filepath.IsAbs(c.dir) {
@@ -364,7 +365,7 @@ func (c *child) ownEnv(wid int, set func(name, value string)) {
 		set("HOME", c.home)
 	}
 	set("APPBUNDLE_NAME", cfg.Name)
-	set("APPBUNDLE_VERSION", cfg.Version)
+	set("APPBUNDLE_VERSION", c.app)
 	set("APPBUNDLE_WATCHER", c.cfg.Name)
 	set("APPBUNDLE_WID", strconv.Itoa(wid))
 	if cfg.RunDir != "" {

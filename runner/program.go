@@ -19,7 +19,7 @@ func (r *Runner) Program(watcher string) (*Program, error) {
 		if w.Name != watcher {
 			continue
 		}
-		c, err := r.newChild(w, r.cfg.Sockets)
+		c, err := r.newChild(w, r.cfg.Sockets, r.cfg.Version)
 		if err != nil {
 			return nil, &WatcherError{Watcher: watcher, Err: err}
 		}

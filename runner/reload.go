@@ -22,6 +22,12 @@ import (
 // The new configuration is tried against the host first: when it is refused
 // nothing has changed. Reload returns when the watchers that it stops are down.
 func (r *Runner) Reload(watchers []schema.Watcher, sockets []schema.Socket) error {
+	return r.change(watchers, sockets, nil)
+}
+
+// change makes a configuration that of the runner; of a release it also
+// replaces what did not change.
+func (r *Runner) change(watchers []schema.Watcher, sockets []schema.Socket, release *string) error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	cfg := r.cfg
@@ -38,11 +44,15 @@ func (r *Runner) Reload(watchers []schema.Watcher, sockets []schema.Socket) erro
 		r.sendState(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", ts.Nano()/1000))
 	}
 	defer r.sendState("READY=1")
-	p, err := r.plan(watchers, sockets)
+	p, err := r.plan(watchers, sockets, release)
 	if err != nil {
 		return err
 	}
-	return r.apply(p)
+	err = r.apply(p)
+	if release != nil {
+		err = errors.Join(err, roll(p))
+	}
+	return err
 }
 
 // A plan is what a reload will do.
@@ -54,10 +64,11 @@ type plan struct {
 	rebind  []schema.Socket   // changed, at an address that is taken by the old one
 	bound   map[string]*bound // new or changed, and bound already
 	release []string
+	roll    map[*watcher]*child // what processes of a kept one become
 }
 
-func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (_ *plan, err error) {
-	p := &plan{resize: map[*watcher]int{}, bound: map[string]*bound{}}
+func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket, release *string) (_ *plan, err error) {
+	p := &plan{resize: map[*watcher]int{}, bound: map[string]*bound{}, roll: map[*watcher]*child{}}
 	defer func() {
 		if err != nil {
 			p.drop()
@@ -67,6 +78,10 @@ func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (_ *pl
 	if err != nil {
 		return nil, err
 	}
+	version := r.version
+	if release != nil {
+		version = *release
+	}
 	p.stop = r.list()
 	for _, cfg := range watchers {
 		old := r.find(cfg.Name)
@@ -74,14 +89,20 @@ func (r *Runner) plan(watchers []schema.Watcher, sockets []schema.Socket) (_ *pl
 			p.stop = slices.DeleteFunc(p.stop, func(w *watcher) bool { return w == old })
 			p.keep = append(p.keep, old)
 			p.resize[old] = cfg.NumProcesses
+			if release != nil {
+				if p.roll[old], err = r.newChild(cfg, sockets, version); err != nil {
+					return nil, &WatcherError{Watcher: cfg.Name, Err: err}
+				}
+			}
 			continue
 		}
-		w, err := r.newWatcher(cfg, sockets)
+		w, err := r.newWatcher(cfg, sockets, version)
 		if err != nil {
 			return nil, err
 		}
 		p.keep, p.add = append(p.keep, w), append(p.add, w)
 	}
+	r.version = version
 	return p, nil
 }
 

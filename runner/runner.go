@@ -88,7 +88,8 @@ type Runner struct {
 	outcome  error
 	settled  bool // every autostarted watcher was up once
 
-	reloading sync.Mutex // one Start, Reload or close at a time
+	reloading sync.Mutex // one Start, Reload, Roll or close at a time
+	version   string     // of the app, that new processes see; guarded by reloading
 }
 
 type runState uint8
@@ -178,9 +179,10 @@ func (r *Runner) open() (err error) {
 	if err := r.bindAll(r.cfg.Sockets); err != nil {
 		return err
 	}
+	r.version = r.cfg.Version
 	var watchers []*watcher
 	for _, c := range r.cfg.Watchers {
-		w, err := r.newWatcher(c, r.cfg.Sockets)
+		w, err := r.newWatcher(c, r.cfg.Sockets, r.version)
 		if err != nil {
 			return err
 		}

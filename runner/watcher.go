@@ -31,6 +31,7 @@ type watcher struct {
 	starting []*slot // in the order of their start, when warmup_delay spreads it
 	next     time.Time
 	leftover []*leftover
+	rolling  *rolling // while processes are replaced one after the other
 	started  bool // by the runner or by a command
 	stopped  bool // for good
 }
@@ -61,12 +62,12 @@ type leftover struct {
 // become empty: in a library that does not adopt, and after a kill.
 const lookAgain = 50 * time.Millisecond
 
-func (r *Runner) newWatcher(cfg schema.Watcher, sockets []schema.Socket) (*watcher, error) {
+func (r *Runner) newWatcher(cfg schema.Watcher, sockets []schema.Socket, version string) (*watcher, error) {
 	asked := cfg
 	if r.cfg.Once {
 		cfg.Respawn = false
 	}
-	child, err := r.newChild(cfg, sockets)
+	child, err := r.newChild(cfg, sockets, version)
 	if err != nil {
 		return nil, &WatcherError{Watcher: cfg.Name, Err: err}
 	}
@@ -198,6 +199,7 @@ func (w *watcher) startNext() {
 // stop stops the watcher for good.
 func (w *watcher) stop(kill bool) {
 	w.stopped, w.starting = true, nil
+	w.endRoll(fmt.Errorf("%s: %w", w.cfg.Name, errStopped))
 	kind := watch.Stop
 	if kill {
 		kind = watch.Kill
@@ -340,6 +342,7 @@ func (w *watcher) announce(s *slot, before watch.Phase) {
 	if !w.stopped {
 		w.summarize()
 	}
+	w.judgeRoll(s)
 }
 
 // name gives WATCHER.WID.

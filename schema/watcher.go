@@ -57,6 +57,7 @@ type PackageSection struct {
 	User       string // "" for the name of the application
 	Group      string // "" for the user's
 	Sandbox    string // strict, default or none; "" for default
+	Rolling    bool   // an upgrade replaces one process at a time
 	Release    int    // 0 for 1
 	Maintainer string // "" for nobody
 	Homepage   string

@@ -564,11 +564,18 @@ func TestReload(t *testing.T) {
 	r.await("reload refused: app.ini is gone")
 	write(t, dir, "app.ini", "[app]\nversion = 2.0.0\n"+ini("two")+"[socket:web]\nport = 0\n", 0o644)
 	r.signal(syscall.SIGHUP)
-	r.awaitAll("the version is 2.0.0 now; processes see 0.0.0 until run is started again", "socket web listens on 127.0.0.1:")
+	r.awaitAll("the version is 2.0.0 now; processes see 0.0.0 until USR2, or another run, replaces them", "socket web listens on 127.0.0.1:")
 	for _, pid := range []int{kept, changed} {
 		if err := syscall.Kill(pid, 0); (err == nil) != (pid == kept) {
 			t.Errorf("process %d, kept is %d: %v", pid, kept, err)
 		}
+	}
+	// A new release replaces them all.
+	write(t, dir, "bin/app", "#!/bin/sh\necho \"release $APPBUNDLE_VERSION\"\nexec sleep 1000\n", 0o755)
+	r.signal(syscall.SIGUSR2)
+	r.awaitAll("app.1: pid ", "app.2: pid ", "release 2.0.0", "every process replaced")
+	if err := syscall.Kill(kept, 0); err == nil {
+		t.Errorf("process %d was not replaced", kept)
 	}
 	r.stop()
 }

@@ -174,8 +174,10 @@ func (s *supervised) run(p *processes, signals <-chan os.Signal) error {
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
-				go s.reload()
-			case sig == syscall.SIGUSR1, sig == syscall.SIGUSR2:
+				go s.reload(false)
+			case sig == syscall.SIGUSR2:
+				go s.reload(true)
+			case sig == syscall.SIGUSR1:
 			case asked:
 				go s.r.Kill()
 			default:
@@ -187,39 +189,51 @@ func (s *supervised) run(p *processes, signals <-chan os.Signal) error {
 	}
 }
 
-// reload reads everything again; what is refused changes nothing.
-func (s *supervised) reload() {
+// reload reads everything again; what is refused changes nothing. All replaces
+// also the processes of what did not change: of a new release.
+func (s *supervised) reload(all bool) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
 	before := s.r.Sockets()
 	p, err := s.processes()
 	if err == nil {
-		err = s.sameApp(p)
+		err = s.sameApp(p, all)
 	}
 	if err == nil {
 		_, err = s.runner(p) // one that cannot be started is none to change to
-	}
-	if err == nil {
-		err = s.r.Reload(p.watchers, p.sockets)
 	}
 	if err != nil {
 		s.out.warn("appbundle: reload refused: %v", message(err))
 		return
 	}
-	s.out.remark("appbundle: %s: configuration read again", s.name)
+	what, done := "reload refused", "configuration read again"
+	if all {
+		what, done = "rolling restart", "configuration read again, every process replaced"
+		err = s.r.Roll(p.app.Version, p.watchers, p.sockets)
+	} else {
+		err = s.r.Reload(p.watchers, p.sockets)
+	}
+	if err != nil {
+		s.out.warn("appbundle: %s: %v", what, message(err))
+		return
+	}
+	if all {
+		s.version = p.app.Version
+	}
+	s.out.remark("appbundle: %s: %s", s.name, done)
 	s.addresses(before)
 }
 
 // sameApp refuses what only a new run can change.
-func (s *supervised) sameApp(p *processes) error {
+func (s *supervised) sameApp(p *processes, all bool) error {
 	if s.ini && s.o.config == "" && p.app.Entry("app.ini") == nil {
 		return errors.New("app.ini is gone")
 	}
 	if name := s.nameOf(p); name != s.name {
 		return fmt.Errorf("the name is %s now, and %s runs; stop it and run it again", name, s.name)
 	}
-	if p.app.Version != s.version {
-		s.out.warn("appbundle: the version is %s now; processes see %s until run is started again", p.app.Version, s.version)
+	if p.app.Version != s.version && !all {
+		s.out.warn("appbundle: the version is %s now; processes see %s until USR2, or another run, replaces them", p.app.Version, s.version)
 	}
 	return nil
 }

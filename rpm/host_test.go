@@ -1,0 +1,79 @@
+package rpm
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"appbundle/bundle"
+	"appbundle/schema"
+)
+
+// TestScripts runs the scripts as package managers call them, on a host where
+// systemd runs, and compares what systemctl is told.
+func TestScripts(t *testing.T) {
+	for _, tt := range []struct {
+		format  Format
+		script  string // of which step
+		args    string
+		rolling bool
+		idle    bool // the unit is not active
+		want    string
+	}{
+		{format: RPM, script: "postinstall", args: "1", want: "daemon-reload; preset shop.service"},
+		{format: RPM, script: "postinstall", args: "2", want: "daemon-reload"},
+		{format: RPM, script: "preremove", args: "1", want: ""},
+		{format: RPM, script: "preremove", args: "0", want: "disable --now shop.service"},
+		{format: RPM, script: "postremove", args: "0", want: "daemon-reload"},
+		{format: RPM, script: "postremove", args: "1", want: "daemon-reload; try-restart shop.service"},
+		{format: RPM, script: "postremove", args: "1", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
+		{format: RPM, script: "postremove", args: "1", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
+		{format: Deb, script: "postinstall", args: "configure", want: "daemon-reload; preset shop.service"},
+		{format: Deb, script: "postinstall", args: "configure 1.0-1", want: "daemon-reload; try-restart shop.service"},
+		{format: Deb, script: "postinstall", args: "configure 1.0-1", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
+		{format: Deb, script: "postinstall", args: "configure 1.0-1", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
+		{format: Deb, script: "postinstall", args: "abort-upgrade", want: ""},
+		{format: Deb, script: "preremove", args: "upgrade 1.1-1", want: ""},
+		{format: Deb, script: "preremove", args: "remove", want: "disable --now shop.service"},
+		{format: Deb, script: "postremove", args: "remove", want: "daemon-reload"},
+	} {
+		p := &planner{format: tt.format, app: &bundle.App{Name: "shop", Config: &schema.Config{}}}
+		p.app.Config.Package.Rolling = tt.rolling
+		s := p.scripts()
+		text := map[string]string{"postinstall": s.PostInstall, "preremove": s.PreRemove, "postremove": s.PostRemove}[tt.script]
+		if got := callsOf(t, text, strings.Fields(tt.args), tt.idle); got != tt.want {
+			t.Errorf("%s %s %s, rolling %v, idle %v: systemctl gets %q, want %q", tt.format, tt.script, tt.args, tt.rolling, tt.idle, got, tt.want)
+		}
+	}
+}
+
+// callsOf runs a script that has to succeed, with a systemctl that writes what it
+// is told.
+func callsOf(t *testing.T, script string, args []string, idle bool) string {
+	t.Helper()
+	dir := t.TempDir()
+	status := "0"
+	if idle {
+		status = "3"
+	}
+	fake := "#!/bin/sh\nprintf '%s; ' \"$*\" >>" + dir + "/calls\ntest \"$1\" != is-active || exit " + status + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const booted = "test -d /run/systemd/system" // sd_booted(3)
+	if !strings.Contains(script, booted) {
+		t.Fatalf("the script does not ask whether systemd runs:\n%s", script)
+	}
+	cmd := exec.Command("/bin/sh", append([]string{"-e", "-c", strings.ReplaceAll(script, booted, "true"), "script"}, args...)...)
+	cmd.Env = []string{"PATH=" + dir + ":/nonexistent"}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, said, script)
+	}
+	calls, err := os.ReadFile(filepath.Join(dir, "calls"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(string(calls), "; ")
+}
