@@ -15,7 +15,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// A Signer makes OpenPGP signatures: a [Key] from a file, or whoever asks an agent.
+// A Signer makes OpenPGP signatures: a [Key] from a file, or an [Agent].
 type Signer interface {
 	// Sign gives a detached signature of data, one binary packet, by SHA-256 or
 	// better. With the same data, time and key it gives the same bytes where the kind

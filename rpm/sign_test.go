@@ -123,53 +123,84 @@ func TestRPMVerifiesSignatures(t *testing.T) {
 	}
 }
 
-// An agent signs by calling gpg, as a command may do.
-type agent struct {
-	home string
-	t    *testing.T
-}
-
-func (a agent) Sign(_ context.Context, data io.Reader, s Signing) ([]byte, error) {
-	args := []string{"--homedir", a.home, "--batch", "--digest-algo", "SHA256", "--faked-system-time", s.Time.UTC().Format("20060102T150405") + "!", "--detach-sign"}
-	if s.Text {
-		args = append(args, "--textmode")
-	}
-	cmd := exec.Command("gpg", args...)
-	cmd.Stdin = data
-	return cmd.Output()
-}
-
+// TestAgentSigns lets the real agent sign, and compares: the bytes are those that the
+// key from a file gives wherever the packet has no more than it.
 func TestAgentSigns(t *testing.T) {
-	secret := secretKey(t, "rsa", "")
-	home := gpgHome(t)
-	cmd := exec.Command("gpg", "--homedir", home, "--batch", "--import")
-	cmd.Stdin = bytes.NewReader(secret)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	a, k := agent{home, t}, testKey(t, "rsa", "")
-	path := written(t, shop(RPM), Options{Signer: a})
-	db := filepath.Join(t.TempDir(), "db")
-	says(t, nil, "rpmkeys", "--dbpath", db, "--import", publicFile(t, k))
-	says(t, []string{"V4 RSA/SHA256 Signature", "OK"}, "rpmkeys", "--dbpath", db, "-Kv", path)
-	text := []byte("- a line\nanother\n")
-	for _, s := range []Signer{a, k} {
-		signed, err := clearSigned(t.Context(), s, text, time.Unix(1_700_000_000, 0))
+	for _, kind := range []string{"rsa", "ed25519"} {
+		secret := secretKey(t, kind, "")
+		home := gpgHome(t)
+		t.Setenv("GNUPGHOME", home)
+		cmd := exec.Command("gpg", "--batch", "--import")
+		cmd.Stdin = bytes.NewReader(secret)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		k := testKey(t, kind, "")
+		a, err := NewAgent(t.Context(), strings.ToLower(k.Fingerprint()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sig, err := detached(t.Context(), s, text, time.Unix(1_700_000_000, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir := t.TempDir()
-		for name, b := range map[string][]byte{"text": text, "text.asc": sig, "clear.asc": signed} {
-			if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		db := filepath.Join(t.TempDir(), "db")
+		says(t, nil, "rpmkeys", "--dbpath", db, "--import", publicFile(t, k))
+		for _, when := range []time.Time{{}, time.Unix(1_700_000_000, 0)} {
+			p := shop(RPM)
+			p.Time = when // the zero one is older than the key
+			path := written(t, p, Options{Signer: a})
+			says(t, []string{"digests signatures OK"}, "rpmkeys", "--dbpath", db, "--define", "_pkgverify_level all", "-K", path)
+			one, err := os.ReadFile(path)
+			if err != nil {
 				t.Fatal(err)
 			}
+			two, err := os.ReadFile(written(t, p, Options{Signer: a}))
+			if err != nil || !bytes.Equal(one, two) {
+				t.Errorf("%s: signed twice, it has other bytes (%v)", kind, err)
+			}
 		}
-		says(t, []string{"Good signature"}, "gpg", "--homedir", home, "--verify", dir+"/text.asc", dir+"/text")
-		says(t, []string{"Good signature"}, "gpg", "--homedir", home, "--verify", dir+"/clear.asc")
+		text := []byte("- a line\nanother\n")
+		for _, s := range []Signer{a, k} {
+			signed, err := clearSigned(t.Context(), s, text, time.Unix(1_700_000_000, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sig, err := detached(t.Context(), s, text, time.Unix(1_700_000_000, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			for name, b := range map[string][]byte{"text": text, "text.asc": sig, "clear.asc": signed} {
+				if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			says(t, []string{"Good signature"}, "gpg", "--verify", dir+"/text.asc", dir+"/text")
+			says(t, []string{"Good signature"}, "gpg", "--verify", dir+"/clear.asc")
+		}
+	}
+}
+
+func TestAgentRefuses(t *testing.T) {
+	t.Setenv("GNUPGHOME", gpgHome(t))
+	for _, tt := range []struct{ key, want string }{
+		{"Shop", `"Shop" is no fingerprint of a key`},
+		{"0123456789ABCDEF", "is no fingerprint of a key"},
+		{strings.Repeat("0", 40), "gpg: error reading key: No secret key"},
+	} {
+		if _, err := NewAgent(t.Context(), tt.key); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("NewAgent(%q) = %v, want %q", tt.key, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ list, want string }{
+		{"", "gpg lists 0 secret keys"},
+		{"sec:u:3072:1:0:x:0::u:::scESC:\n", `the date "x"`},
+		{"sec:u:3072:1:0:9:0::u:::cC:\nssb:u:3072:1:0:10:0:::::e:\n", "no part of the key signs"},
+	} {
+		if _, err := youngest([]byte(tt.list)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("youngest(%q) = %v, want %q", tt.list, err, tt.want)
+		}
+	}
+	got, err := youngest([]byte("sec:u:3072:1:0:9:0::u:::scESC:\nssb:u:3072:1:0:10:0:::::s:\nssb:u:3072:1:0:11:0:::::e:\n"))
+	if err != nil || got.Unix() != 10 {
+		t.Errorf("youngest = %v, %v, want that of the subkey that signs", got, err)
 	}
 }
 

@@ -49,7 +49,7 @@ when the build fails or is interrupted.`,
 	flags.BoolVar(&o.rpm, "rpm", false, "write an RPM")
 	flags.BoolVar(&o.deb, "deb", false, "write a Debian package")
 	flags.BoolVar(&o.collection, "collection", false, "one package for each dependency, and a repository of them")
-	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`")
+	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`, or with that of gpg-agent: gpg:FINGERPRINT")
 	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
 	return cmd
 }

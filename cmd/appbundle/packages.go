@@ -21,7 +21,7 @@ import (
 type packageOptions struct {
 	rpm, deb   bool
 	collection bool
-	key        string // file of the OpenPGP key
+	key        string // file of the OpenPGP key, or gpg:FINGERPRINT
 	passphrase string // file of its passphrase
 }
 
@@ -43,6 +43,9 @@ func (o *packageOptions) check() error {
 	case len(o.formats()) > 0:
 		if o.passphrase != "" && o.key == "" {
 			return errors.New("--passphrase-file: there is no --sign whose passphrase it could be")
+		}
+		if o.passphrase != "" && strings.HasPrefix(o.key, agentKey) {
+			return errors.New("--passphrase-file: the agent knows the passphrase of its keys")
 		}
 		return nil
 	case o.collection:
@@ -82,7 +85,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 	if err != nil {
 		return err
 	}
-	signer, err := o.signer()
+	signer, err := o.signer(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,10 +192,20 @@ func externals(out *printer, app *bundle.App, in *rpm.Input, f rpm.Format) error
 	return nil
 }
 
-// signer reads the key of --sign.
-func (o *packageOptions) signer() (rpm.Signer, error) {
+// agentKey is what the name of a key begins with that gpg-agent holds.
+const agentKey = "gpg:"
+
+// signer reads the key of --sign, or finds it with the agent.
+func (o *packageOptions) signer(ctx context.Context) (rpm.Signer, error) {
 	if o.key == "" {
 		return nil, nil
+	}
+	if fingerprint, ok := strings.CutPrefix(o.key, agentKey); ok {
+		agent, err := rpm.NewAgent(ctx, fingerprint)
+		if err != nil {
+			return nil, fmt.Errorf("--sign: %w", err)
+		}
+		return agent, nil
 	}
 	var passphrase []byte
 	if o.passphrase != "" {
