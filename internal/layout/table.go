@@ -106,6 +106,11 @@ var table = []Package{
 		Why:  "system calls know no policy",
 	},
 	{
+		Path: "powerhose/internal/wire",
+		Idea: "the heads of the job protocol: bytes in, fields out, and back",
+		Why:  "what meets hostile bytes stays small and alone",
+	},
+	{
 		Path: "tools/package",
 		Idea: "the packages of appbundle itself",
 		May:  []string{"rpm"},
