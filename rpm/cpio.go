@@ -25,7 +25,7 @@ const (
 // readPayload reads a cpio archive and compares each entry with the file list. It
 // must have every file that is no ghost, once.
 func (p *Info) readPayload(r *bufio.Reader, digests []digest, lim Limits) error {
-	c := payloadReader{r: r, info: p, digests: digests, left: lim.Content, index: make(map[string]int, len(p.Files)), done: make([]bool, len(p.Files)), sets: map[int]bool{}}
+	c := payloadReader{r: r, info: p, digests: digests, left: lim.Content, index: make(map[string]int, len(p.Files)), done: make([]bool, len(p.Files)), sets: map[int]bool{}, buf: make([]byte, 64<<10)}
 	for i, f := range p.Files {
 		c.index[strings.TrimPrefix(f.Path, "/")] = i
 	}
@@ -66,6 +66,7 @@ type payloadReader struct {
 	index   map[string]int
 	done    []bool
 	sets    map[int]bool // hard links whose content was there
+	buf     []byte
 }
 
 // entry reads one entry, and reports whether it was not the trailer.
@@ -209,8 +210,12 @@ func (c *payloadReader) content(f *File, d digest, size int64) error {
 	if len(hashes) > 1 {
 		w = io.MultiWriter(own, hashes[1])
 	}
-	if _, err := io.CopyN(w, c.r, size); err != nil {
-		return cut(err)
+	n, err := io.CopyBuffer(w, io.LimitReader(c.r, size), c.buf)
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
 	}
 	got := hashes[len(hashes)-1].Sum(nil)
 	if hex.EncodeToString(got) != d.want {
@@ -221,7 +226,7 @@ func (c *payloadReader) content(f *File, d digest, size int64) error {
 }
 
 func (c *payloadReader) skip(n int64) error {
-	_, err := io.CopyN(io.Discard, c.r, n)
+	_, err := c.r.Discard(int(n)) // of padding
 	return cut(err)
 }
 

@@ -17,6 +17,9 @@ import (
 // buildHost is what an rpm names as the host that built it: no host.
 const buildHost = "localhost"
 
+// skeletonCompression is of the empty files, whose headers are kilobytes of zeros each.
+const skeletonCompression = "gzip:1"
+
 // skeleton makes the package with files that are empty. Nothing is left to what nfpm
 // would find out by itself: it would take host name, clock, umask, and modes of the
 // disk.
@@ -39,8 +42,8 @@ func (p *Package) skeleton() ([]byte, error) {
 	if p.EVR.Epoch != 0 {
 		info.Epoch = strconv.Itoa(p.EVR.Epoch)
 	}
-	info.RPM.Summary, info.RPM.Group, info.RPM.BuildHost, info.RPM.Compression = p.Summary, p.section(), buildHost, "gzip:1"
-	info.Deb.Compression = "none"
+	info.RPM.Summary, info.RPM.Group, info.RPM.BuildHost, info.RPM.Compression = p.Summary, p.section(), buildHost, skeletonCompression
+	info.Deb.Compression = skeletonCompression
 	if p.Format == Deb {
 		p.debRelations(info)
 	}

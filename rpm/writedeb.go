@@ -20,7 +20,7 @@ func (p *Package) writeDeb(ctx context.Context, raw []byte, s *spool) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("nfpm: %w", err)
 	}
-	sums, kib, err := p.writeData(ctx, members["data.tar"], s)
+	sums, kib, err := p.writeData(ctx, members["data.tar.gz"], s)
 	if err != nil {
 		return nil, err
 	}
@@ -55,30 +55,37 @@ func (p *Package) writeDeb(ctx context.Context, raw []byte, s *spool) ([]byte, e
 	return head.Bytes(), nil
 }
 
-// splitAr gives the members of a deb.
+// splitAr gives the members of a deb, which are parts of raw.
 func splitAr(raw []byte) (map[string][]byte, error) {
 	if !bytes.HasPrefix(raw, []byte(arMagic)) {
 		return nil, errors.New("wrote no ar archive")
 	}
-	ar := &arReader{r: bytes.NewReader(raw[len(arMagic):])}
+	r := bytes.NewReader(raw[len(arMagic):])
+	ar := &arReader{r: r}
 	members := map[string][]byte{}
 	for {
-		name, _, err := ar.next()
+		name, size, err := ar.next()
 		if err == io.EOF {
 			return members, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if members[name], err = io.ReadAll(ar.body); err != nil {
-			return nil, err
+		at := len(raw) - r.Len()
+		if size > int64(r.Len()) {
+			return nil, io.ErrUnexpectedEOF
 		}
+		members[name] = raw[at : at+int(size) : at+int(size)]
 	}
 }
 
 // writeData fills the content into the archive of empty files. It gives the lines of
 // md5sums, and the installed size as du would say it.
 func (p *Package) writeData(ctx context.Context, skeleton []byte, s *spool) (sums []byte, kib int64, err error) {
+	zr, err := gzip.NewReader(bytes.NewReader(skeleton))
+	if err != nil {
+		return nil, 0, fmt.Errorf("nfpm: %w", err)
+	}
 	z, err := p.compressor(s)
 	if err != nil {
 		return nil, 0, err
@@ -88,13 +95,13 @@ func (p *Package) writeData(ctx context.Context, skeleton []byte, s *spool) (sum
 			z.Close() // for its goroutines; the error is that of before
 		}
 	}()
-	files := make(map[string]File, len(p.Files))
-	for _, f := range p.Files {
-		files[f.Path] = f
+	files := make(map[string]*File, len(p.Files))
+	for i := range p.Files {
+		files[p.Files[i].Path] = &p.Files[i]
 	}
 	var lines bytes.Buffer
 	feed := newFeeder(ctx)
-	in, out := tar.NewReader(bytes.NewReader(skeleton)), tar.NewWriter(z)
+	in, out := tar.NewReader(zr), tar.NewWriter(z)
 	for {
 		h, err := in.Next()
 		if err == io.EOF {
@@ -103,7 +110,6 @@ func (p *Package) writeData(ctx context.Context, skeleton []byte, s *spool) (sum
 		if err != nil {
 			return nil, 0, fmt.Errorf("nfpm: %w", err)
 		}
-		f := files[strings.TrimSuffix(strings.TrimPrefix(h.Name, "."), "/")]
 		if h.Typeflag != tar.TypeReg {
 			kib++
 			if err := out.WriteHeader(h); err != nil {
@@ -111,13 +117,17 @@ func (p *Package) writeData(ctx context.Context, skeleton []byte, s *spool) (sum
 			}
 			continue
 		}
+		f := files[strings.TrimPrefix(h.Name, ".")]
+		if f == nil {
+			return nil, 0, fmt.Errorf("nfpm: wrote a file %q", h.Name)
+		}
 		h.Size = f.Size
 		kib += (f.Size + 1023) / 1024
 		if err := out.WriteHeader(h); err != nil {
 			return nil, 0, fmt.Errorf("file %q: %w", f.Path, err)
 		}
 		weak := md5.New()
-		if err := feed.copy(io.MultiWriter(out, weak), f); err != nil {
+		if err := feed.copy(io.MultiWriter(out, weak), *f); err != nil {
 			return nil, 0, err
 		}
 		fmt.Fprintf(&lines, "%x  %s\n", weak.Sum(nil), f.Path[1:])
