@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,10 +64,30 @@ type App struct {
 // Load reads the application directory dir, every file once. The error says
 // that it could not be read, or wraps [ErrChanged] when somebody wrote to it
 // meanwhile; what is wrong with the application is for [Check] to say.
-func Load(dir string) (*App, error) {
+func Load(dir string) (*App, error) { return LoadUpTo(dir, math.MaxInt64) }
+
+// A SizeError names a file that is larger than what it is for can hold.
+type SizeError struct {
+	Path string
+	Size int64
+	Most int64
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%v: has %d bytes, and may have %d", schema.Pos{File: e.Path}, e.Size, e.Most)
+}
+
+// LoadUpTo is [Load] for a purpose that has a limit for the size of a file: a larger
+// one is a [*SizeError], before any is read.
+func LoadUpTo(dir string, most int64) (*App, error) {
 	a, err := list(dir, true)
 	if err != nil {
 		return nil, err
+	}
+	for i := range a.Entries {
+		if e := &a.Entries[i]; e.Size > most {
+			return nil, &SizeError{e.Path, e.Size, most}
+		}
 	}
 	kept, err := a.hashFiles(isStandardFile)
 	if err != nil {

@@ -59,6 +59,9 @@ func Plan(format Format, in Input) (packages []*Package, warnings []string, err 
 
 func (p *planner) plan() (packages []*Package, err error) {
 	in := &p.in
+	if err := p.refuse(); err != nil {
+		return nil, err
+	}
 	if err := p.collect(); err != nil {
 		return nil, err
 	}
@@ -82,6 +85,9 @@ func (p *planner) plan() (packages []*Package, err error) {
 	packages = append(packages, app)
 	for _, pkg := range packages {
 		if err := p.finish(pkg); err != nil {
+			return nil, err
+		}
+		if err := p.complete(pkg); err != nil {
 			return nil, err
 		}
 	}

@@ -137,7 +137,7 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 	}
 	for _, f := range p.Files {
 		fmt.Fprintf(b, "%v %04o %s %s\n", f.Kind, f.Mode, f.Path, f.Link)
-		if strings.HasPrefix(f.Path, "/usr/") || strings.HasPrefix(f.Path, "/etc/") && f.Open != nil {
+		if f.Open != nil && !strings.HasSuffix(f.Path, ".gz") && (strings.HasPrefix(f.Path, "/usr/") || strings.HasPrefix(f.Path, "/etc/")) {
 			r, err := f.Open()
 			if err != nil {
 				t.Fatal(err)

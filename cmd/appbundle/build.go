@@ -55,7 +55,7 @@ when the build fails or is interrupted.`,
 }
 
 func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bundle.BuildOptions, o packageOptions) error {
-	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Load(dir) })
+	app, err := look(ctx, func() (*bundle.App, error) { return bundle.LoadUpTo(dir, o.maxFile()) })
 	if err != nil {
 		return err
 	}

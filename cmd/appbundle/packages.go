@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,6 +36,15 @@ func (o *packageOptions) formats() []rpm.Format {
 		list = append(list, rpm.Deb)
 	}
 	return list
+}
+
+// maxFile is the size of the largest file that all of them hold.
+func (o *packageOptions) maxFile() int64 {
+	most := int64(math.MaxInt64)
+	for _, f := range o.formats() {
+		most = min(most, rpm.MaxFile(f))
+	}
+	return most
 }
 
 // check refuses flags that mean nothing.
@@ -107,21 +117,27 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 			return err
 		}
 	}
+	plans := map[rpm.Format][]*rpm.Package{}
+	for _, f := range o.formats() { // all, before any is written
+		if err := externals(out, built, &in, f); err != nil {
+			return err
+		}
+		var warnings []string
+		if plans[f], warnings, err = rpm.Plan(f, in); err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			out.warn("appbundle: %s", w)
+		}
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
 	bar := out.progress("package")
 	defer bar.end()
 	for _, f := range o.formats() {
-		if err := externals(out, built, &in, f); err != nil {
-			return err
-		}
-		packages, warnings, err := rpm.Plan(f, in)
-		if err != nil {
-			return err
-		}
-		for i, p := range packages {
-			bar.note("%d of %s, %s", i+1, count(len(packages), "package"), p.Name)
+		for i, p := range plans[f] {
+			bar.note("%d of %s, %s", i+1, count(len(plans[f]), "package"), p.Name)
 			info, err := rpm.Write(ctx, filepath.Join(dir, p.FileName()), p, rpm.Options{Signer: signer})
 			if err != nil {
 				return err
@@ -133,9 +149,6 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 			if _, err := rpm.Index(ctx, f, dir, rpm.IndexOptions{Signer: signer, Time: when, Name: built.Name}); err != nil {
 				return err
 			}
-		}
-		for _, w := range warnings {
-			out.warn("appbundle: %s", w)
 		}
 	}
 	if n := len(findings); n > 0 {

@@ -13,6 +13,7 @@ import (
 	"appbundle/install"
 	"appbundle/internal/fetch"
 	"appbundle/resolve"
+	"appbundle/rpm"
 	"appbundle/runner"
 	"appbundle/schema"
 )
@@ -49,7 +50,7 @@ func exitCode(err error) int {
 		return 3 // the answer is not told
 	case errors.Is(err, errNo),
 		is[*bundle.CheckError](err),
-		is[*bundle.RefusedError](err),
+		is[*bundle.RefusedError](err), is[*bundle.SizeError](err), is[*rpm.RefusedError](err),
 		is[*bundle.ServerError](err),
 		is[*bundle.EnvironmentError](err),
 		is[*resolve.ConflictError](err), is[*resolve.BuildError](err),

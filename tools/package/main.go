@@ -60,6 +60,9 @@ func run(version, binary, man, completions, output string) error {
 			Summary: "Deployment standard and toolchain for network applications", Description: about,
 			Maintainer: "appbundle <appbundle@localhost>", Files: files, Time: time.Unix(0, 0).UTC(),
 		}
+		if err := p.Document(); err != nil {
+			return err
+		}
 		path := filepath.Join(output, p.FileName())
 		if _, err := rpm.Write(context.Background(), path, p, rpm.Options{}); err != nil {
 			return err
