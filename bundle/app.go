@@ -96,7 +96,7 @@ func LoadUpTo(dir string, most int64) (*App, error) {
 	if err := a.understand(nil, kept, a.rereadFiles); err != nil {
 		return nil, err
 	}
-	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
+	a.Envs = a.findEnvs()
 	return a, nil
 }
 

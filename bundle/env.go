@@ -18,18 +18,24 @@ type Env struct {
 	// Dists are the installed distributions: normalised name to version. It is
 	// nil where nobody can tell: the interpreter is not a virtual environment's.
 	Dists map[string]string
+	// Site are the directories of the system that Dists are in, where the
+	// environment has none of its own.
+	Site []string
 }
 
 // findEnvs looks for the environments that the standard names, best first.
-// shebang is the interpreter that the entrypoint names, "" for none.
-func findEnvs(dir, shebang string) []Env {
+func (a *App) findEnvs() []Env {
+	dir, shebang := a.Dir, a.Entrypoint.interpreter()
 	var envs []Env
 	add := func(envPath, python string) {
 		if _, err := os.Stat(inDir(dir, python)); err != nil {
 			return
 		}
 		e := Env{Dir: envPath, Python: python}
-		if envPath != "" {
+		switch own := a.Environment; {
+		case envPath == envDir && own != nil && own.Site != nil:
+			e.Site, e.Dists = own.Site, distsIn(own.Site)
+		case envPath != "":
 			e.Dists = installed(inDir(dir, envPath))
 		}
 		envs = append(envs, e)
@@ -57,10 +63,14 @@ func inDir(dir, p string) string {
 // installed reads the names of the distributions in an environment, from the
 // names of their directories alone.
 func installed(env string) map[string]string {
-	dists := map[string]string{}
 	libs, _ := filepath.Glob(filepath.Join(globQuote(env), "lib", "python*", "site-packages"))
-	for _, lib := range libs {
-		list, err := os.ReadDir(lib)
+	return distsIn(libs)
+}
+
+func distsIn(sites []string) map[string]string {
+	dists := map[string]string{}
+	for _, site := range sites {
+		list, err := os.ReadDir(site)
 		if err != nil {
 			continue
 		}

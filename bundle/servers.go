@@ -36,6 +36,7 @@ type server struct {
 type call struct {
 	python  string           // the interpreter
 	env     string           // its virtual environment, "" for none
+	system  bool             // programs are on PATH, and not beside the interpreter
 	bin     string           // the script's directory
 	script  string           // the script
 	module  string           // its name as a module
@@ -135,7 +136,7 @@ func uwsgiArgv(c *call) []string {
 	argv := []string{c.python, "-c", "import pyuwsgi; pyuwsgi.run()"}
 	if c.dist == "uwsgi" {
 		argv = []string{"uwsgi"} // a program, not a module
-		if dir := path.Dir(c.python); dir != "." {
+		if dir := path.Dir(c.python); dir != "." && !c.system {
 			argv[0] = path.Join(dir, "uwsgi")
 		}
 		if c.env != "" {

@@ -48,10 +48,10 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 	if err := a.understand(cfg, kept, read); err != nil {
 		return nil, err
 	}
-	a.Envs = findEnvs(a.Dir, a.Entrypoint.interpreter())
 	if err := a.surveyEnvironment(); err != nil {
 		return nil, err
 	}
+	a.Envs = a.findEnvs()
 	return a, a.surveyProblems().Err()
 }
 

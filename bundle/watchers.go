@@ -151,6 +151,9 @@ func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	if env.Dir != "" {
 		c.env = a.place(env.Dir)
 	}
+	if c.system = env.Site != nil; c.system {
+		c.env = ""
+	}
 	l.argv = s.argv(c)
 	return l, nil
 }

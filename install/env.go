@@ -316,8 +316,12 @@ func platformName(p pep425.Platform) string {
 // isCurrent reports whether the environment is what the plan says: the stamp is
 // written last, in a directory that appears whole.
 func (p *plan) isCurrent(env string) bool {
-	text, err := os.ReadFile(filepath.Join(env, stampName))
-	if err != nil || !bytes.Equal(text, p.stamp()) {
+	e, err := readStamp(env)
+	if err != nil {
+		return false
+	}
+	e.Site = nil // whoever moved the packages says where they are
+	if text, err := e.Encode(); err != nil || !bytes.Equal(text, p.stamp()) {
 		return false
 	}
 	to, err := os.Readlink(filepath.Join(env, "bin/python"))

@@ -442,3 +442,21 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("left %s", got)
 	}
 }
+
+// TestScriptFor makes scripts of an environment ones for any place, and leaves the
+// others as they are.
+func TestScriptFor(t *testing.T) {
+	ours := entryPoint{"web", "web.cli", "main"}.script()
+	future := relocatable([]byte("#!python\nfrom __future__ import annotations\n"))
+	for in, want := range map[string]string{
+		string(ours):   "#!/usr/bin/python3.11\nimport sys\n\nfrom web.cli import main\n\nif __name__ == \"__main__\":\n    sys.exit(main())\n",
+		string(future): "#!/usr/bin/python3.11\nfrom __future__ import annotations\n",
+		string(relocatable([]byte("#!pythonw\nprint()\n"))): "#!/usr/bin/python3.11\nprint()\n",
+		"#!/bin/sh\necho\n": "#!/bin/sh\necho\n",
+		"\x7fELF":           "\x7fELF",
+	} {
+		if got := string(ScriptFor([]byte(in), "/usr/bin/python3.11")); got != want {
+			t.Errorf("ScriptFor(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

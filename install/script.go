@@ -33,6 +33,18 @@ if __name__ == "__main__":
 `, selfShell, p.module, first, p.attr)
 }
 
+// ScriptFor gives a script of an environment for the interpreter at an absolute
+// path, to be installed anywhere: its first line names it. Others, and programs,
+// stay as they are.
+func ScriptFor(text []byte, python string) []byte {
+	for _, start := range []string{"#!/bin/sh\n" + selfShell + "\n", selfEnv + "\n"} {
+		if body, ok := bytes.CutPrefix(text, []byte(start)); ok {
+			return append([]byte("#!"+python+"\n"), body...)
+		}
+	}
+	return text
+}
+
 // pythonStart is how a script of a wheel asks for the Python of its environment.
 const pythonStart = "#!python"
 

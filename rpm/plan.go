@@ -36,6 +36,7 @@ type Input struct {
 	// Collection asks for a package of each distribution of the environment, and
 	// one for the directories that they share.
 	Collection bool
+	Layout     Layout // of a collection: where its distributions are installed
 	// Library names the package of Debian that has a soname, beside those of the
 	// toolchain; nil knows no others.
 	Library func(soname string) (pkg string, ok bool)
@@ -44,8 +45,9 @@ type Input struct {
 // Plan says which packages an application becomes, with every file, relation and
 // script: one that carries everything or, of a collection, NAME-filesystem,
 // NAME-python3-DIST for each distribution, and NAME, which requires them at
-// exactly their versions. It reads what the environment holds beside the entries
-// of the App, byte code above all, and native code for what it requires.
+// exactly their versions. In the layout [System] they are python3-DIST and NAME. It
+// reads what the environment holds beside the entries of the App, byte code above
+// all, and native code for what it requires.
 //
 // The warnings are what somebody has to know who installs them.
 func Plan(format Format, in Input) (packages []*Package, warnings []string, err error) {
@@ -59,6 +61,9 @@ func Plan(format Format, in Input) (packages []*Package, warnings []string, err 
 
 func (p *planner) plan() (packages []*Package, err error) {
 	in := &p.in
+	if in.Layout == System && !in.Collection {
+		return nil, ErrWhole
+	}
 	if err := p.refuse(); err != nil {
 		return nil, err
 	}
@@ -69,7 +74,11 @@ func (p *planner) plan() (packages []*Package, err error) {
 		return nil, err
 	}
 	if in.Collection && len(in.Dists) > 0 {
-		packages = append(packages, p.filesystem())
+		if p.isSystem() {
+			p.warnings = append(p.warnings, p.moved())
+		} else {
+			packages = append(packages, p.filesystem())
+		}
 		for i := range in.Dists {
 			d, err := p.dist(i)
 			if err != nil {
@@ -158,6 +167,11 @@ func (p *planner) collect() error {
 	}
 	if p.app.Environment != nil {
 		p.addInterpreter()
+	}
+	if p.isSystem() {
+		if err := p.moveOut(); err != nil {
+			return err
+		}
 	}
 	slices.SortStableFunc(p.files, func(a, b planned) int { return cmp.Compare(a.Path, b.Path) })
 	return nil
@@ -260,6 +274,9 @@ func (p *planner) filesystem() *Package {
 // isInside reports whether a directory of the environment is one of a
 // distribution, and not one that all have.
 func (p *planner) isInside(at string) bool {
+	if p.isSystem() {
+		return !p.isShared(at)
+	}
 	rel := strings.TrimPrefix(at, p.home+"/"+install.EnvDir+"/")
 	switch parts := strings.Split(rel, "/"); {
 	case at == p.home+"/"+install.EnvDir, len(parts) == 1:
@@ -282,7 +299,12 @@ func (p *planner) needPython() []Relation {
 }
 
 // distName is the name of the package of a distribution.
-func (p *planner) distName(name string) string { return p.app.Name + "-python3-" + name }
+func (p *planner) distName(name string) string {
+	if p.isSystem() {
+		return "python3-" + name
+	}
+	return p.app.Name + "-python3-" + name
+}
 
 // dist makes the package of one distribution.
 func (p *planner) dist(i int) (*Package, error) {
@@ -295,11 +317,6 @@ func (p *planner) dist(i int) (*Package, error) {
 	pkg := p.base(p.distName(d.Name), evr)
 	pkg.License, pkg.Homepage = p.license(d.Name), ""
 	pkg.Summary = fmt.Sprintf("%s %s for %s", d.Name, d.Version, p.app.Name)
-	pkg.Description = fmt.Sprintf("The Python distribution %s %s, in the environment of %s.", d.Name, d.Version, p.app.Name)
-	pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
-	if p.format == RPM {
-		pkg.Provides = append(pkg.Provides, Relation{Name: "bundled(python3dist(" + d.Name + "))", Op: "=", Version: versionOf(evr)})
-	}
 	dirs := map[string]bool{}
 	for _, f := range p.files {
 		if f.dist != i {
@@ -315,14 +332,28 @@ func (p *planner) dist(i int) (*Package, error) {
 			pkg.Files = append(pkg.Files, File{Path: dir, Kind: Directory, Mode: 0o755})
 		}
 	}
-	for _, name := range p.needs(d.Name) {
-		r, err := p.exactly(name)
+	if p.isSystem() {
+		pkg.Description = fmt.Sprintf("The Python distribution %s %s, which %s requires, for the Python of the system.", d.Name, d.Version, p.app.Name)
+		return pkg, p.systemRelations(pkg, d.Name, d.Version)
+	}
+	pkg.Description = fmt.Sprintf("The Python distribution %s %s, in the environment of %s.", d.Name, d.Version, p.app.Name)
+	return pkg, p.privateRelations(pkg, d.Name, evr)
+}
+
+// privateRelations are those of a distribution that only the application imports.
+func (p *planner) privateRelations(pkg *Package, name string, evr EVR) error {
+	pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
+	if p.format == RPM {
+		pkg.Provides = append(pkg.Provides, Relation{Name: "bundled(python3dist(" + name + "))", Op: "=", Version: versionOf(evr)})
+	}
+	for _, other := range p.needs(name) {
+		r, err := p.exactly(other)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		pkg.Requires = append(pkg.Requires, r)
 	}
-	return pkg, nil
+	return nil
 }
 
 // needs lists the distributions of the environment that one asks for.
@@ -402,7 +433,7 @@ func (p *planner) application() (*Package, error) {
 	whole := !p.in.Collection || len(p.in.Dists) == 0
 	pkg.Files = append(pkg.Files, File{Path: p.home, Kind: Directory, Mode: 0o755})
 	for _, f := range p.files {
-		if whole || f.dist == none && f.Path != p.home+"/.appbundle" {
+		if whole || f.dist == none && (p.isSystem() || f.Path != p.home+"/.appbundle") {
 			pkg.Files = append(pkg.Files, f.File)
 		}
 	}
@@ -411,7 +442,11 @@ func (p *planner) application() (*Package, error) {
 		pkg.Requires = append(pkg.Requires, p.needPython()...)
 	}
 	if !whole {
-		pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
+		if p.isSystem() {
+			pkg.Requires = append(pkg.Requires, p.needPython()...)
+		} else {
+			pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
+		}
 		for i := range p.in.Dists {
 			r, err := p.exactly(p.in.Dists[i].Name)
 			if err != nil {

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,17 +84,17 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []Format{RPM, Deb} {
-		for _, collection := range []bool{false, true} {
-			name := string(f)
-			if collection {
-				name += "-collection"
+		for _, kind := range []string{"", "-collection", "-system"} {
+			name := string(f) + kind
+			in := Input{Collection: kind != ""}
+			if kind == "-system" {
+				in.Layout = System
 			}
 			t.Run(name, func(t *testing.T) {
-				packages, warnings, err := Plan(f, Input{
-					App: app, Dists: dists, Collection: collection, External: []Relation{{Name: "git"}},
-					Compiled: []install.Compiled{{Path: "bin/__pycache__/x.cpython-311.pyc", Data: []byte("code")}},
-				})
-				if err != nil || len(warnings) > 0 {
+				in.App, in.Dists, in.External = app, dists, []Relation{{Name: "git"}}
+				in.Compiled = []install.Compiled{{Path: "bin/__pycache__/x.cpython-311.pyc", Data: []byte("code")}}
+				packages, warnings, err := Plan(f, in)
+				if err != nil || len(warnings) > 0 != (in.Layout == System) {
 					t.Fatalf("Plan: %v, %q", err, warnings)
 				}
 				var b strings.Builder
@@ -122,6 +124,21 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// content reads what a file of a plan has.
+func content(t *testing.T, f File) string {
+	t.Helper()
+	r, err := f.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // dump writes what a package is to be as text, and the content of what the plan
 // wrote itself.
 func dump(t *testing.T, b *strings.Builder, p *Package) {
@@ -137,17 +154,8 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 	}
 	for _, f := range p.Files {
 		fmt.Fprintf(b, "%v %04o %s %s\n", f.Kind, f.Mode, f.Path, f.Link)
-		if f.Open != nil && !strings.HasSuffix(f.Path, ".gz") && (strings.HasPrefix(f.Path, "/usr/") || strings.HasPrefix(f.Path, "/etc/")) {
-			r, err := f.Open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := make([]byte, f.Size)
-			if _, err := r.Read(text); err != nil {
-				t.Fatal(err)
-			}
-			r.Close()
-			for line := range strings.Lines(string(text)) {
+		if written := strings.HasPrefix(f.Path, "/usr/") || strings.HasPrefix(f.Path, "/etc/"); written && f.Open != nil && path.Ext(f.Path) != ".pyc" && path.Ext(f.Path) != ".gz" {
+			for line := range strings.Lines(content(t, f)) {
 				fmt.Fprintf(b, "\t%s", line)
 			}
 		}

@@ -100,6 +100,22 @@ func FromPEP440(f Format, version string) (EVR, error) {
 	return e, nil
 }
 
+// distVersion gives a version as rpm's own generator writes it behind
+// python3dist(NAME): without zeros at the end of the release, and without what is
+// local.
+func distVersion(version string) (string, error) {
+	v, err := pep440.Parse(version)
+	if err != nil {
+		return "", err
+	}
+	short, err := pep440.Parse(v.Key()) // has no zeros at the end
+	if err != nil {
+		return "", err
+	}
+	evr, err := FromPEP440(RPM, short.Public())
+	return versionOf(evr), err
+}
+
 // suffix matches a part of a normal public version behind the release.
 var suffix = regexp.MustCompile(`(a|b|rc|\.post|\.dev)([0-9]+)`)
 

@@ -3,7 +3,9 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"appbundle/schema/pep440"
@@ -15,16 +17,21 @@ const (
 	EnvironmentFormat = 1
 	// MaxEnvironment is the size of the largest file, in bytes.
 	MaxEnvironment = 16 << 20
+
+	maxSites = 8
 )
 
 // An Environment says what is in an environment: .appbundle/env/installed.json.
 // It names nothing of the host that made it. Whether an environment is what a
 // lock says, and whether it can run on a host, is decided by it.
 type Environment struct {
-	Format   int                `json:"format"`
-	Python   string             `json:"python"`   // "cp311"
-	Platform string             `json:"platform"` // "linux_x86_64"; with musl "musllinux_1_2_x86_64"
-	Bytecode string             `json:"bytecode"` // cache tag and magic number of the byte code; "" without
+	Format   int    `json:"format"`
+	Python   string `json:"python"`   // "cp311"
+	Platform string `json:"platform"` // "linux_x86_64"; with musl "musllinux_1_2_x86_64"
+	Bytecode string `json:"bytecode"` // cache tag and magic number of the byte code; "" without
+	// Site are the absolute directories that the packages are in, where those are the
+	// system's and the environment has none: a Linux package said so.
+	Site     []string           `json:"site,omitempty"`
 	Packages []InstalledPackage `json:"packages"` // by name
 }
 
@@ -67,6 +74,9 @@ func (e *Environment) check(at Pos, ps *Problems) {
 		ps.Add(at, "", "%s is no platform", quote(e.Platform))
 	case !bytecodeText.MatchString(e.Bytecode):
 		ps.Add(at, "", "%s is no byte code", quote(e.Bytecode))
+	case len(e.Site) > maxSites || slices.ContainsFunc(e.Site, func(d string) bool { return !path.IsAbs(d) || path.Clean(d) != d }):
+		ps.Add(at, "", "site has what is no absolute, clean path, or more than %d of them", maxSites)
+		return
 	case len(e.Packages) > MaxLockedPackages:
 		ps.Add(at, "", "the environment has %d packages, more than %d", len(e.Packages), MaxLockedPackages)
 		return

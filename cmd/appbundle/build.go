@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"appbundle/bundle"
+	"appbundle/rpm"
 )
 
 func newBuildCmd(g *globals, out *printer) *cobra.Command {
@@ -27,7 +28,8 @@ of it, for one Python and platform; with --no-env the host makes it.
 With --rpm or --deb it writes a package that installs the app at /opt/NAME, with
 a unit that runs it under appbundle; with --collection one package for each
 dependency as well, and the metadata of a repository. They are dated
-SOURCE_DATE_EPOCH.
+SOURCE_DATE_EPOCH. With --layout system these are python3-NAME, and their files
+go where the Python of the system has its own: for hosts with one app.
 
 Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
@@ -49,6 +51,7 @@ when the build fails or is interrupted.`,
 	flags.BoolVar(&o.rpm, "rpm", false, "write an RPM")
 	flags.BoolVar(&o.deb, "deb", false, "write a Debian package")
 	flags.BoolVar(&o.collection, "collection", false, "one package for each dependency, and a repository of them")
+	flags.StringVar(&o.layout, "layout", string(rpm.Private), "put dependencies into the app's directory, or the system's: `private|system`")
 	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`, or with that of gpg-agent: gpg:FINGERPRINT")
 	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
 	return cmd

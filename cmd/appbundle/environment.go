@@ -3,16 +3,19 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"appbundle/bundle"
 	"appbundle/install"
 	"appbundle/runner"
 	"appbundle/schema"
+	"appbundle/schema/pep440"
 )
 
 // hasDist ends with status 1 where the distribution argv[1] is not installed,
@@ -85,7 +88,47 @@ func currentEnv(ctx context.Context, app *bundle.App) error {
 	if err == nil && !current {
 		err = stale
 	}
+	if err == nil && app.Environment != nil {
+		err = systemEnv(app)
+	}
 	return err
+}
+
+// systemEnv refuses to run with packages of the system that are not those of the
+// lock: a package manager may have others by now.
+func systemEnv(app *bundle.App) error {
+	env := &app.Envs[0]
+	if env.Site == nil {
+		return nil
+	}
+	for _, p := range app.Environment.Packages {
+		have, ok := env.Dists[p.Name]
+		v, err := pep440.Parse(have)
+		if !ok || err != nil || v.Compare(pep440.MustParse(p.Version)) != 0 {
+			return &siteError{app.Dir, env.Site, p.Name, p.Version, have}
+		}
+	}
+	return nil
+}
+
+// A siteError says that the system has not a package as the app of dir needs it.
+type siteError struct {
+	dir           string
+	site          []string
+	name          string
+	version, have string
+}
+
+func (e *siteError) Error() string {
+	why := fmt.Sprintf("%s %s is not in %s", e.name, e.version, strings.Join(e.site, " or "))
+	if e.have != "" {
+		why += ", which has " + e.have
+	}
+	return quoteShell(relative(filepath.Join(e.dir, lockFile))) + ": " + why
+}
+
+func (e *siteError) Hint() string {
+	return fmt.Sprintf("install python3-%s of version %s with the package manager", e.name, e.version)
 }
 
 // presentEnv refuses to run a script that has a lock in no environment at all:
@@ -114,6 +157,9 @@ func presentEnv(app *bundle.App) error {
 func packable(ctx context.Context, app *bundle.App) error {
 	if app.Lock == nil || len(app.Lock.Packages) == 0 || app.Stale(app.Lock) != "" {
 		return nil
+	}
+	if app.Environment != nil && app.Environment.Site != nil {
+		return &envError{app.Dir, "has its packages in the system, and nothing to pack"}
 	}
 	if app.Entry(install.EnvDir) == nil {
 		return &unbuiltError{envError{app.Dir, "is missing"}}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ import (
 type packageOptions struct {
 	rpm, deb   bool
 	collection bool
+	layout     string // private or system
 	key        string // file of the OpenPGP key, or gpg:FINGERPRINT
 	passphrase string // file of its passphrase
 }
@@ -49,7 +51,12 @@ func (o *packageOptions) maxFile() int64 {
 
 // check refuses flags that mean nothing.
 func (o *packageOptions) check() error {
+	layout := rpm.Layout(o.layout)
 	switch {
+	case layout != rpm.Private && layout != rpm.System:
+		return fmt.Errorf("--layout: %q is none; there are private and system", o.layout)
+	case layout == rpm.System && len(o.formats()) > 0 && !o.collection:
+		return fmt.Errorf("--layout system: %w: add --collection", rpm.ErrWhole)
 	case len(o.formats()) > 0:
 		if o.passphrase != "" && o.key == "" {
 			return errors.New("--passphrase-file: there is no --sign whose passphrase it could be")
@@ -58,6 +65,8 @@ func (o *packageOptions) check() error {
 			return errors.New("--passphrase-file: the agent knows the passphrase of its keys")
 		}
 		return nil
+	case layout == rpm.System:
+		return errors.New("--layout: of which packages? add --collection, and --rpm or --deb")
 	case o.collection:
 		return errors.New("--collection: of which packages? add --rpm or --deb")
 	case o.key != "" || o.passphrase != "":
@@ -108,7 +117,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 	if err != nil {
 		return err
 	}
-	in := rpm.Input{App: built, Time: when, Collection: o.collection, Library: external.Library}
+	in := rpm.Input{App: built, Time: when, Collection: o.collection, Layout: rpm.Layout(o.layout), Library: external.Library}
 	if built.Environment != nil {
 		if in.Dists, err = install.Dists(built.Dir); err != nil {
 			return err
@@ -118,6 +127,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		}
 	}
 	plans := map[rpm.Format][]*rpm.Package{}
+	var said []string
 	for _, f := range o.formats() { // all, before any is written
 		if err := externals(out, built, &in, f); err != nil {
 			return err
@@ -127,8 +137,11 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 			return err
 		}
 		for _, w := range warnings {
-			out.warn("appbundle: %s", w)
+			if !slices.Contains(said, w) {
+				out.warn("appbundle: %s", w)
+			}
 		}
+		said = append(said, warnings...)
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
