@@ -9,7 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -43,6 +46,67 @@ func Write(ctx context.Context, path string, p *Package, opts Options) (*Info, e
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	return info, nil
+}
+
+// writers is how many packages are written at the same time, at most: each needs
+// its window, and the memory is to be that of few.
+const writers = 4
+
+// WriteAll writes packages into the directory dir, several at a time, as [Write] does.
+// It calls done for each, in their order, in the goroutine of the caller. After an
+// error nothing more is begun; the packages that are whole stay.
+func WriteAll(ctx context.Context, dir string, packages []*Package, opts Options, done func(*Package, *Info)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if opts.Signer != nil {
+		opts.Signer = &turns{signer: opts.Signer}
+	}
+	var (
+		wg    sync.WaitGroup
+		next  atomic.Int64
+		once  sync.Once
+		first error
+	)
+	written := make([]chan *Info, len(packages)) // of each its Info, or nil
+	for i := range written {
+		written[i] = make(chan *Info, 1)
+	}
+	for range min(writers, runtime.GOMAXPROCS(0), len(packages)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(packages)); i = next.Add(1) - 1 {
+				info, err := (*Info)(nil), ctx.Err()
+				if err == nil {
+					info, err = Write(ctx, filepath.Join(dir, packages[i].FileName()), packages[i], opts)
+				}
+				if err != nil {
+					once.Do(func() { first = err })
+					cancel()
+				}
+				written[i] <- info
+			}
+		})
+	}
+	for i, p := range packages {
+		info := <-written[i]
+		if info == nil {
+			break
+		}
+		done(p, info)
+	}
+	wg.Wait()
+	return first
+}
+
+// turns lets a Signer sign one thing at a time.
+type turns struct {
+	mu     sync.Mutex
+	signer Signer
+}
+
+func (t *turns) Sign(ctx context.Context, data io.Reader, s Signing) ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.signer.Sign(ctx, data, s)
 }
 
 func write(ctx context.Context, path string, p *Package, opts Options) (_ *Info, err error) {
@@ -128,7 +192,29 @@ func (p *Package) compressor(w io.Writer) (io.WriteCloser, error) {
 	if p.Compression == Gzip {
 		return gzip.NewWriterLevel(w, 6)
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2))
+	size, whole := p.window()
+	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2),
+		zstd.WithWindowSize(size), zstd.WithLowerEncoderMem(whole))
+}
+
+// The window of zstd. One of less than a block would make smaller blocks.
+const (
+	leastWindow = 128 << 10
+	fullWindow  = 8 << 20
+)
+
+// window is how far zstd looks back: as far as the package is large, and not further.
+// Who packs and who unpacks needs that much memory. Where it holds the whole package,
+// it never has to move.
+func (p *Package) window() (size int, whole bool) {
+	n := int64(0)
+	for _, f := range p.Files {
+		n += 1<<10 + f.Size // with what an archive says of it
+	}
+	for size = leastWindow; size < fullWindow && int64(size) < n; {
+		size *= 2
+	}
+	return size, n <= int64(size)
 }
 
 // A feeder copies content into packages, through one buffer.

@@ -12,9 +12,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // text is a regular file with content.
@@ -275,5 +278,93 @@ func TestEmptyPackage(t *testing.T) {
 		p := shop(f)
 		p.Files, p.Scripts = nil, Scripts{}
 		written(t, p, Options{})
+	}
+}
+
+// set makes packages of one file each, more than are written at the same time.
+func set() (list []*Package) {
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		p := shop(RPM)
+		p.Name, p.Files = name, []File{text("/opt/"+name, strings.Repeat(name, 100_000))}
+		list = append(list, p)
+	}
+	return list
+}
+
+// alone is a Signer that notices when it is asked for two signatures at once.
+type alone struct {
+	Signer
+	busy, broken atomic.Bool
+}
+
+func (a *alone) Sign(ctx context.Context, data io.Reader, s Signing) ([]byte, error) {
+	if a.busy.Swap(true) {
+		a.broken.Store(true)
+	}
+	defer a.busy.Store(false)
+	return a.Signer.Sign(ctx, data, s)
+}
+
+func TestWriteAll(t *testing.T) {
+	signer := &alone{Signer: testKey(t, "ed25519", "")}
+	dir := t.TempDir()
+	packages := set()
+	var order []string
+	err := WriteAll(t.Context(), dir, packages, Options{Signer: signer}, func(p *Package, info *Info) {
+		order = append(order, p.Name)
+		one, err := os.ReadFile(written(t, p, Options{Signer: signer.Signer}))
+		if err != nil || sha256.Sum256(one) != info.SHA256 {
+			t.Errorf("%s: written with others it has other bytes; %v", p.Name, err)
+		}
+	})
+	if got := strings.Join(order, ""); err != nil || got != "abcdefgh" {
+		t.Errorf("done was called for %q, in this order; %v", got, err)
+	}
+	if signer.broken.Load() {
+		t.Error("the signer was asked for two signatures at once")
+	}
+}
+
+// TestWriteAllStops has one package that cannot be written: its error is the one
+// that is told, and what comes after it is left.
+func TestWriteAllStops(t *testing.T) {
+	dir := t.TempDir()
+	packages := set()
+	packages[2].Files[0].SHA256[0]++
+	var order []string
+	err := WriteAll(t.Context(), dir, packages, Options{}, func(p *Package, _ *Info) { order = append(order, p.Name) })
+	if err == nil || !strings.HasPrefix(err.Error(), "c-1.2~rc1-1.noarch.rpm: file") {
+		t.Errorf("error %v", err)
+	}
+	if got := strings.Join(order, ""); !strings.HasPrefix("ab", got) {
+		t.Errorf("done was called for %q", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	empty := t.TempDir()
+	for _, p := range packages {
+		p.Files = nil
+	}
+	if err := WriteAll(ctx, empty, packages, Options{}, func(*Package, *Info) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
+		t.Errorf("%v were begun after the end; %v", list, err)
+	}
+}
+
+// TestWindow looks at the frames of packages: who reads a small one needs little memory.
+func TestWindow(t *testing.T) {
+	for size, want := range map[int]uint64{150_000: 256 << 10, 300_000: 512 << 10, 4 << 20: 8 << 20, 20 << 20: 8 << 20} {
+		p := shop(RPM)
+		p.Files = []File{text("/opt/x", strings.Repeat("0123456789abcdef", size/16))}
+		content, err := os.ReadFile(written(t, p, Options{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h zstd.Header
+		if err := h.Decode(content[bytes.Index(content, []byte{0x28, 0xb5, 0x2f, 0xfd}):]); err != nil || h.WindowSize != want {
+			t.Errorf("files of %d bytes have the window %d, want %d; %v", size, h.WindowSize, want, err)
+		}
 	}
 }

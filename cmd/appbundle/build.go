@@ -63,7 +63,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 		return err
 	}
 	if !opts.NoEnv {
-		if err := packable(ctx, app); err != nil {
+		if err := packable(ctx, app, g.answers()); err != nil {
 			return err
 		}
 	}

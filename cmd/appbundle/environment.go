@@ -62,7 +62,7 @@ func (s *supervised) findServer(p *processes, r *runner.Runner) error {
 // currentEnv refuses to run in an environment of ours that is not what the lock
 // says: it would be the app of yesterday. Where there is no lock, or another
 // environment, nothing is compared.
-func currentEnv(ctx context.Context, app *bundle.App) error {
+func currentEnv(ctx context.Context, app *bundle.App, cache string) error {
 	if app.Environment == nil && (len(app.Envs) == 0 || app.Envs[0].Dir != install.EnvDir) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func currentEnv(ctx context.Context, app *bundle.App) error {
 	if err != nil || !filepath.IsAbs(python) {
 		return stale // install did not make it
 	}
-	current, err := install.Current(ctx, install.Request{Lock: lock, Dir: app.Dir, Compile: true, Requested: requested(lock), Python: python})
+	current, err := install.Current(ctx, install.Request{Lock: lock, Dir: app.Dir, Compile: true, Requested: requested(lock), Python: python, Cache: cache})
 	if errors.Is(err, schema.ErrNotCovered) {
 		return &coverError{app.Dir, lock, err}
 	}
@@ -154,7 +154,7 @@ func presentEnv(app *bundle.App) error {
 // packable refuses to build an archive without the environment that its lock
 // asks for, or with one that is something else. What is wrong with the lock
 // itself is a finding.
-func packable(ctx context.Context, app *bundle.App) error {
+func packable(ctx context.Context, app *bundle.App, cache string) error {
 	if app.Lock == nil || len(app.Lock.Packages) == 0 || app.Stale(app.Lock) != "" {
 		return nil
 	}
@@ -164,7 +164,7 @@ func packable(ctx context.Context, app *bundle.App) error {
 	if app.Entry(install.EnvDir) == nil {
 		return &unbuiltError{envError{app.Dir, "is missing"}}
 	}
-	return currentEnv(ctx, app)
+	return currentEnv(ctx, app, cache)
 }
 
 // An envError says what is wrong with the environment of the app in dir.

@@ -73,6 +73,16 @@ func (g *globals) cacheDirectory() (string, error) {
 	return "", fmt.Errorf("cache: %s: %w; name another with --cache-dir", dir, err)
 }
 
+// answers is the cache for what commands keep that do without one, too: what
+// interpreters said of themselves. It is "" where no place is known.
+func (g *globals) answers() string {
+	dir, err := g.cachePlace()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
 func (g *globals) cachePlace() (string, error) {
 	if dir, err := g.named(g.cacheDir, "APPBUNDLE_CACHE_DIR", "CACHE_DIRECTORY"); dir != "" || err != nil {
 		return dir, err

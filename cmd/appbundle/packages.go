@@ -122,7 +122,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		if in.Dists, err = install.Dists(built.Dir); err != nil {
 			return err
 		}
-		if in.Compiled, err = compiled(ctx, built); err != nil {
+		if in.Compiled, err = compiled(ctx, built, g.answers()); err != nil {
 			return err
 		}
 	}
@@ -149,14 +149,18 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 	bar := out.progress("package")
 	defer bar.end()
 	for _, f := range o.formats() {
-		for i, p := range plans[f] {
-			bar.note("%d of %s, %s", i+1, count(len(plans[f]), "package"), p.Name)
-			info, err := rpm.Write(ctx, filepath.Join(dir, p.FileName()), p, rpm.Options{Signer: signer})
-			if err != nil {
-				return err
-			}
+		written := 0
+		note := func() { bar.note("%d of %s", written, count(len(plans[f]), "package")) }
+		note()
+		err = rpm.WriteAll(ctx, dir, plans[f], rpm.Options{Signer: signer}, func(p *rpm.Package, info *rpm.Info) {
 			bar.end()
 			out.print("sha256:%x  %s\n", info.SHA256, filepath.Join(dir, p.FileName()))
+			written++
+			note()
+		})
+		bar.end()
+		if err != nil {
+			return err
 		}
 		if o.collection {
 			if _, err := rpm.Index(ctx, f, dir, rpm.IndexOptions{Signer: signer, Time: when, Name: built.Name}); err != nil {
@@ -172,7 +176,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 
 // compiled is the byte code of the app's own modules, for the Python of its
 // environment: nothing is written below the prefix when the app runs.
-func compiled(ctx context.Context, app *bundle.App) ([]install.Compiled, error) {
+func compiled(ctx context.Context, app *bundle.App, cache string) ([]install.Compiled, error) {
 	python, err := os.Readlink(filepath.Join(app.Dir, install.EnvDir, "bin/python"))
 	if err != nil {
 		return nil, err
@@ -184,7 +188,7 @@ func compiled(ctx context.Context, app *bundle.App) ([]install.Compiled, error) 
 			sources = append(sources, e.Path)
 		}
 	}
-	return install.Compile(ctx, python, "", app.Dir, sources)
+	return install.Compile(ctx, python, cache, app.Dir, sources)
 }
 
 // externals are the relations that external-dependencies.txt comes to in a format.

@@ -99,7 +99,7 @@ func (s *supervised) processes() (*processes, error) {
 		p.watchers, p.sockets = app.Config.Watchers, app.Config.Sockets
 		return p, nil
 	}
-	if err := currentEnv(context.Background(), app); err != nil {
+	if err := currentEnv(context.Background(), app, ""); err != nil {
 		return nil, err
 	}
 	if lock, err := readLock(app); err == nil {
