@@ -19,6 +19,8 @@ type kit struct {
 	tool     string    // appbundle as it is released; that of the tests is slow
 	platform string    // repository of packages of this machine, and of appbundle
 	deb      string    // the Debian package of appbundle
+	secret   string    // file of an OpenPGP key
+	public   string    // its public half
 	shops    [2]string // an app, installed, at 1.0.0 with flask 3.1.2, and at 1.1.0 with 3.1.3
 }
 
@@ -34,6 +36,7 @@ func TestPackages(t *testing.T) {
 		{"collection", testCollection},
 		{"single", testSingle},
 		{"wheels", testWheels},
+		{"apt", testApt},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +61,7 @@ func newKit(t *testing.T) *kit {
 		t.Fatal(err)
 	}
 	k.tool, k.deb = appbundlePackages(t, k.work, k.platform)
+	k.secret, k.public = openpgpKey(t, k.work)
 	platform(t, k.platform)
 	indexRepo(t, k.platform)
 	for i, version := range []string{"1.0.0", "1.1.0"} {
@@ -65,6 +69,24 @@ func newKit(t *testing.T) *kit {
 		k.shops[i] = k.app(t, "shop-"+version, ini, fmt.Sprintf("flask==3.1.%d\ngunicorn\n", i+2), flaskApp)
 	}
 	return k
+}
+
+// openpgpKey makes a key without a passphrase.
+func openpgpKey(t *testing.T, dir string) (secret, public string) {
+	t.Helper()
+	home, err := os.MkdirTemp("", "gpg") // short: the agent has a socket in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	gpg := func(args ...string) string {
+		return output(t, dir, "gpg", append([]string{"--homedir", home, "--batch", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+	}
+	gpg("--quick-gen-key", "Shop <shop@example.org>", "rsa2048", "sign", "never")
+	write(t, dir, "key.secret", gpg("--armor", "--export-secret-keys"), 0o600)
+	write(t, dir, "key.asc", gpg("--armor", "--export"), 0o644)
+	output(t, dir, "gpgconf", "--homedir", home, "--kill", "all")
+	return filepath.Join(dir, "key.secret"), filepath.Join(dir, "key.asc")
 }
 
 // app makes an app directory with its environment.
@@ -223,6 +245,17 @@ func inRoot(t *testing.T, root string, args ...string) string {
 	t.Helper()
 	line := asRoot(append([]string{"/usr/sbin/chroot", root}, args...)...)
 	return output(t, root, line[0], line[1:]...)
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // verify asks rpm whether the files of packages are as they were installed.
