@@ -37,6 +37,9 @@ func TestPackages(t *testing.T) {
 		{"single", testSingle},
 		{"wheels", testWheels},
 		{"apt", testApt},
+		{"rpmlint", testRpmlint},
+		{"lintian", testLintian},
+		{"units", testUnits},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
