@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"appbundle/install"
 )
 
 // repository writes packages of format f into a directory and indexes it.
@@ -55,6 +57,34 @@ func TestCreaterepoReadsOurs(t *testing.T) {
 	theirs := t.TempDir()
 	says(t, nil, "createrepo_c", "-q", "-o", theirs, dir)
 	out := says(t, []string{"name='shop'", "epoch='2'", "description='It has <data> & \"more\".'", "list & <more>"}, "/usr/bin/python3", "-c", describe, dir, theirs)
+	if strings.HasPrefix(out, "DIFFERENT") {
+		t.Errorf("what createrepo_c reads of ours is not what it writes itself:\n%s", out)
+	}
+}
+
+// TestCreaterepoReadsPlanned compares what createrepo_c and we say of a planned
+// collection.
+func TestCreaterepoReadsPlanned(t *testing.T) {
+	app := planApp(t)
+	dists, err := install.Dists(app.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, _, err := Plan(RPM, Input{App: app, Dists: dists, Collection: true, External: []Relation{{Name: "git"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, theirs := t.TempDir(), t.TempDir()
+	for _, p := range packages {
+		if _, err := Write(t.Context(), filepath.Join(dir, p.FileName()), p, Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := Index(t.Context(), RPM, dir, IndexOptions{}); n != 4 || err != nil {
+		t.Fatalf("Index() = %d, %v", n, err)
+	}
+	says(t, nil, "createrepo_c", "-q", "-o", theirs, dir)
+	out := says(t, []string{"name='shop-filesystem'", "bundled(python3dist(util))", "'/opt/shop/.appbundle/env/', 'pyvenv.cfg'"}, "/usr/bin/python3", "-c", describe, dir, theirs)
 	if strings.HasPrefix(out, "DIFFERENT") {
 		t.Errorf("what createrepo_c reads of ours is not what it writes itself:\n%s", out)
 	}
