@@ -64,7 +64,7 @@ def tree(home, size):
     not compress, as media do not."""
     app(home)
     goroot = subprocess.run([os.environ.get("GO", "go"), "env", "GOROOT"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
-    skip = shutil.ignore_patterns("testdata", "*.pem", "test")
+    skip = shutil.ignore_patterns("testdata", "*.pem", "*.syso", "test")  # a package is for one processor
     shutil.copytree(goroot, home + "/lib", ignore=skip, copy_function=shutil.copyfile, symlinks=True)
     left = size - sum(os.path.getsize(os.path.join(d, f)) for d, _, fs in os.walk(home) for f in fs)
     rnd = random.Random(1)
