@@ -22,6 +22,14 @@
 // scripts; of a deb the directories above its files, checksums and the installed
 // size. Nothing else is.
 //
+// # Sources
+//
+// A [Source] is for those who build packages with rpmbuild: [WriteSource] writes an rpm
+// of sources, [WriteSpec] a spec and its archive. The archive has the files of the
+// Package, and the spec installs them: what rpmbuild makes has the same files,
+// modes, relations and scripts. The build time and the compression are those of who builds,
+// scripts end without their last newline, and each of them requires its shell.
+//
 // # Refused
 //
 // Names, versions, architectures and relations outside of the grammar of the

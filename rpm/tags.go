@@ -28,7 +28,9 @@ const (
 	tagLicense           tag = 1014
 	tagPackager          tag = 1015
 	tagGroup             tag = 1016
+	tagSources           tag = 1018
 	tagURL               tag = 1020
+	tagOS                tag = 1021
 	tagArch              tag = 1022
 	tagPreInstall        tag = 1023
 	tagPostInstall       tag = 1024
@@ -105,6 +107,7 @@ const (
 	fileConfig    = 1 << 0
 	fileDoc       = 1 << 1
 	fileNoReplace = 1 << 4
+	fileSpec      = 1 << 5
 	fileGhost     = 1 << 6
 	fileLicense   = 1 << 7
 )

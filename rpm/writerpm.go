@@ -31,6 +31,12 @@ func (p *Package) writeRPM(ctx context.Context, raw []byte, s *spool, signer Sig
 	if err := p.fillHeader(h, s); err != nil {
 		return nil, err
 	}
+	return p.seal(ctx, raw[:leadSize:leadSize], h, archive, s, signer)
+}
+
+// seal gives what comes before the payload: the lead, the signature of the header, and
+// the header. archive is the size of the payload before compression.
+func (p *Package) seal(ctx context.Context, lead []byte, h header, archive int64, s *spool, signer Signer) ([]byte, error) {
 	body := h.bytes(regionImmutable)
 	sum := sha256.Sum256(body)
 	sig := header{}
@@ -51,7 +57,7 @@ func (p *Package) writeRPM(ctx context.Context, raw []byte, s *spool, signer Sig
 		}
 		sig.setBinary(t, packet)
 	}
-	head := bytes.NewBuffer(raw[:leadSize:leadSize])
+	head := bytes.NewBuffer(lead)
 	sigBytes := sig.bytes(regionSignatures)
 	head.Write(sigBytes)
 	head.Write(make([]byte, (8-len(sigBytes)%8)%8))
@@ -72,6 +78,24 @@ func (p *Package) fillHeader(h header, s *spool) error {
 	if len(p.Files) > 0 {
 		installed = p.fillFiles(h)
 	}
+	p.fillPayload(h, installed, s)
+	h.setInts(tagChangelogTime, uint32(p.unix()))
+	h.setStrings(tagChangelogName, []string{p.Maintainer + " - " + p.EVR.String()})
+	h.setStrings(tagChangelogText, []string{"- " + p.Name + " " + p.EVR.Version})
+	for _, l := range []struct {
+		tag  relationTag
+		list []Relation
+	}{
+		{relationTags[0], p.rpmRequires()}, {relationTags[1], p.rpmProvides()}, {relationTags[2], normal(p.Conflicts)}, {relationTags[3], nil},
+		{relationTags[4], normal(p.Recommends)},
+	} {
+		setRelations(h, l.tag, l.list)
+	}
+	return nil
+}
+
+// fillPayload sets what is said of the payload in s, and of all texts.
+func (p *Package) fillPayload(h header, installed int64, s *spool) {
 	h.setInts(tagSize, uint32(installed))
 	h.setString(tagPayloadCompressor, string(Zstd))
 	h.setString(tagPayloadFlags, "3")
@@ -83,24 +107,11 @@ func (p *Package) fillHeader(h header, s *spool) error {
 	h.setInts(tagPayloadDigestAlgo, algoSHA256)
 	h.setString(tagEncoding, "utf-8")
 	h.setStrings(tagI18NTable, []string{"C"})
-	h.setInts(tagChangelogTime, uint32(p.unix()))
-	h.setStrings(tagChangelogName, []string{p.Maintainer + " - " + p.EVR.String()})
-	h.setStrings(tagChangelogText, []string{"- " + p.Name + " " + p.EVR.Version})
 	for _, t := range []tag{tagSummary, tagDescription, tagGroup} {
 		e := h[t]
 		e.kind = typeI18N
 		h[t] = e
 	}
-	for _, l := range []struct {
-		tag  relationTag
-		list []Relation
-	}{
-		{relationTags[0], p.rpmRequires()}, {relationTags[1], p.rpmProvides()}, {relationTags[2], normal(p.Conflicts)}, {relationTags[3], nil},
-		{relationTags[4], normal(p.Recommends)},
-	} {
-		setRelations(h, l.tag, l.list)
-	}
-	return nil
 }
 
 // fillFiles sets the columns of the file list that depend on content, and those that
@@ -147,6 +158,14 @@ func (f File) flags() uint32 {
 	return 0
 }
 
+// cpioName is the name in the payload: of a source as it is.
+func (f File) cpioName() string {
+	if strings.HasPrefix(f.Path, "/") {
+		return "." + f.Path
+	}
+	return f.Path
+}
+
 // cpioMode is the mode with the type of the file.
 func (f File) cpioMode() uint32 {
 	switch f.Kind {
@@ -180,7 +199,7 @@ func (p *Package) writePayload(ctx context.Context, s *spool) (size int64, err e
 		case Symlink:
 			length = int64(len(f.Link))
 		}
-		if _, err := w.Write(cpioEntry("."+f.Path, i+1, f.cpioMode(), links, uint32(p.unix()), length)); err != nil {
+		if _, err := w.Write(cpioEntry(f.cpioName(), i+1, f.cpioMode(), links, uint32(p.unix()), length)); err != nil {
 			return 0, err
 		}
 		switch f.Kind {

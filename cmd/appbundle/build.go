@@ -31,6 +31,9 @@ dependency as well, and the metadata of a repository. They are dated
 SOURCE_DATE_EPOCH. With --layout system these are python3-NAME, and their files
 go where the Python of the system has its own: for hosts with one app.
 
+With --spec or --srpm others build the RPM: the sources have the same files as
+--rpm packs, and what external-dependencies.txt names to build with is required.
+
 Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
 		Args: takes(0, 1),
@@ -52,6 +55,8 @@ when the build fails or is interrupted.`,
 	flags.BoolVar(&o.deb, "deb", false, "write a Debian package")
 	flags.BoolVar(&o.collection, "collection", false, "one package for each dependency, and a repository of them")
 	flags.StringVar(&o.layout, "layout", string(rpm.Private), "put dependencies into the app's directory, or the system's: `private|system`")
+	flags.BoolVar(&o.spec, "spec", false, "write a spec for rpmbuild, and the archive that it names")
+	flags.BoolVar(&o.srpm, "srpm", false, "write an RPM of sources for mock, koji, OBS or Copr")
 	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`, or with that of gpg-agent: gpg:FINGERPRINT")
 	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
 	return cmd
@@ -71,7 +76,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 	opts.Run = func(ctx context.Context, argv []string, dir string) error {
 		return runCommand(ctx, out, argv, dir)
 	}
-	if len(o.formats()) > 0 {
+	if o.any() {
 		err = runPackages(ctx, g, out, app, opts, o)
 	} else {
 		err = writeArchive(ctx, out, app, opts)

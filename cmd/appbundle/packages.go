@@ -24,6 +24,7 @@ type packageOptions struct {
 	rpm, deb   bool
 	collection bool
 	layout     string // private or system
+	spec, srpm bool
 	key        string // file of the OpenPGP key, or gpg:FINGERPRINT
 	passphrase string // file of its passphrase
 }
@@ -40,10 +41,22 @@ func (o *packageOptions) formats() []rpm.Format {
 	return list
 }
 
+// planned are the formats for which there is a plan: sources are made of an RPM's.
+func (o *packageOptions) planned() []rpm.Format {
+	list := o.formats()
+	if (o.spec || o.srpm) && !o.rpm {
+		list = append([]rpm.Format{rpm.RPM}, list...)
+	}
+	return list
+}
+
+// any reports whether something else than an archive is asked for.
+func (o *packageOptions) any() bool { return len(o.planned()) > 0 }
+
 // maxFile is the size of the largest file that all of them hold.
 func (o *packageOptions) maxFile() int64 {
 	most := int64(math.MaxInt64)
-	for _, f := range o.formats() {
+	for _, f := range o.planned() {
 		most = min(most, rpm.MaxFile(f))
 	}
 	return most
@@ -51,26 +64,37 @@ func (o *packageOptions) maxFile() int64 {
 
 // check refuses flags that mean nothing.
 func (o *packageOptions) check() error {
+	if err := o.checkLayout(); err != nil {
+		return err
+	}
+	switch signs := len(o.formats()) > 0 || o.srpm; {
+	case o.passphrase != "" && o.key == "" && o.any():
+		return errors.New("--passphrase-file: there is no --sign whose passphrase it could be")
+	case o.passphrase != "" && strings.HasPrefix(o.key, agentKey):
+		return errors.New("--passphrase-file: the agent knows the passphrase of its keys")
+	case (o.key != "" || o.passphrase != "") && !signs:
+		return errors.New("--sign: packages are signed; add --rpm, --deb or --srpm")
+	}
+	return nil
+}
+
+// checkLayout refuses flags about how many packages there are, and where their files
+// are, that do not go together.
+func (o *packageOptions) checkLayout() error {
 	layout := rpm.Layout(o.layout)
 	switch {
 	case layout != rpm.Private && layout != rpm.System:
 		return fmt.Errorf("--layout: %q is none; there are private and system", o.layout)
-	case layout == rpm.System && len(o.formats()) > 0 && !o.collection:
+	case o.collection && (o.spec || o.srpm):
+		return errors.New("--collection: a spec is for one package; build --rpm --collection and --srpm one after the other")
+	case layout == rpm.System && (o.spec || o.srpm):
+		return errors.New("--layout system: a spec is for one package, and this layout has many; build them with --rpm --collection")
+	case layout == rpm.System && o.any() && !o.collection:
 		return fmt.Errorf("--layout system: %w: add --collection", rpm.ErrWhole)
-	case len(o.formats()) > 0:
-		if o.passphrase != "" && o.key == "" {
-			return errors.New("--passphrase-file: there is no --sign whose passphrase it could be")
-		}
-		if o.passphrase != "" && strings.HasPrefix(o.key, agentKey) {
-			return errors.New("--passphrase-file: the agent knows the passphrase of its keys")
-		}
-		return nil
-	case layout == rpm.System:
+	case layout == rpm.System && !o.any():
 		return errors.New("--layout: of which packages? add --collection, and --rpm or --deb")
-	case o.collection:
+	case o.collection && !o.any():
 		return errors.New("--collection: of which packages? add --rpm or --deb")
-	case o.key != "" || o.passphrase != "":
-		return errors.New("--sign: packages are signed; add --rpm or --deb")
 	}
 	return nil
 }
@@ -127,14 +151,19 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		}
 	}
 	plans := map[rpm.Format][]*rpm.Package{}
+	var build []rpm.Relation // what rpmbuild needs
 	var said []string
-	for _, f := range o.formats() { // all, before any is written
-		if err := externals(out, built, &in, f); err != nil {
+	for _, f := range o.planned() { // all, before any is written
+		builds, err := externals(out, built, &in, f)
+		if err != nil {
 			return err
 		}
 		var warnings []string
 		if plans[f], warnings, err = rpm.Plan(f, in); err != nil {
 			return err
+		}
+		if f == rpm.RPM {
+			build = builds
 		}
 		for _, w := range warnings {
 			if !slices.Contains(said, w) {
@@ -148,6 +177,14 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 	}
 	bar := out.progress("package")
 	defer bar.end()
+	if o.spec || o.srpm {
+		bar.note("source of %s", built.Name)
+		err := o.writeSource(ctx, out, dir, &rpm.Source{Package: plans[rpm.RPM][0], BuildRequires: build}, signer)
+		bar.end()
+		if err != nil {
+			return err
+		}
+	}
 	for _, f := range o.formats() {
 		written := 0
 		note := func() { bar.note("%d of %s", written, count(len(plans[f]), "package")) }
@@ -191,15 +228,38 @@ func compiled(ctx context.Context, app *bundle.App, cache string) ([]install.Com
 	return install.Compile(ctx, python, cache, app.Dir, sources)
 }
 
-// externals are the relations that external-dependencies.txt comes to in a format.
-func externals(out *printer, app *bundle.App, in *rpm.Input, f rpm.Format) error {
+// writeSource writes what rpmbuild makes the package of.
+func (o *packageOptions) writeSource(ctx context.Context, out *printer, dir string, s *rpm.Source, signer rpm.Signer) error {
+	if o.spec {
+		files, err := rpm.WriteSpec(ctx, dir, s)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			out.print("sha256:%x  %s\n", f.SHA256, f.Path)
+		}
+	}
+	if o.srpm {
+		at := filepath.Join(dir, s.FileName())
+		info, err := rpm.WriteSource(ctx, at, s, rpm.Options{Signer: signer})
+		if err != nil {
+			return err
+		}
+		out.print("sha256:%x  %s\n", info.SHA256, at)
+	}
+	return nil
+}
+
+// externals sets the relations that external-dependencies.txt comes to in a format, and
+// gives those of who builds.
+func externals(out *printer, app *bundle.App, in *rpm.Input, f rpm.Format) (build []rpm.Relation, err error) {
 	family := external.RPM
 	if f == rpm.Deb {
 		family = external.Deb
 	}
 	machine, err := hostMachine()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, platform, ok := strings.Cut(app.Target(), "_"); ok {
 		machine = platform
@@ -209,17 +269,22 @@ func externals(out *printer, app *bundle.App, in *rpm.Input, f rpm.Format) error
 		t, err = t.WithPython(app.Environment.PythonVersion())
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	relations, problems := external.Relations(t, app.External)
-	in.External = nil
-	for _, r := range relations {
-		in.External = append(in.External, rpm.Relation{Name: r.Name, Op: r.Op, Version: r.Version})
-	}
+	in.External = relationsOf(relations)
 	for _, p := range problems {
 		out.warn("appbundle: %v", p)
 	}
-	return nil
+	relations, _ = external.BuildRelations(t, app.External)
+	return relationsOf(relations), nil
+}
+
+func relationsOf(list []external.Relation) (all []rpm.Relation) {
+	for _, r := range list {
+		all = append(all, rpm.Relation{Name: r.Name, Op: r.Op, Version: r.Version})
+	}
+	return all
 }
 
 // agentKey is what the name of a key begins with that gpg-agent holds.
