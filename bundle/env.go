@@ -33,7 +33,7 @@ func (a *App) findEnvs() []Env {
 		}
 		e := Env{Dir: envPath, Python: python}
 		switch own := a.Environment; {
-		case envPath == envDir && own != nil && own.Site != nil:
+		case envPath == envDir && own != nil && len(own.Site) > 0:
 			e.Site, e.Dists = own.Site, distsIn(own.Site)
 		case envPath != "":
 			e.Dists = installed(inDir(dir, envPath))

@@ -151,7 +151,7 @@ func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	if env.Dir != "" {
 		c.env = a.place(env.Dir)
 	}
-	if c.system = env.Site != nil; c.system {
+	if c.system = len(env.Site) > 0; c.system {
 		c.env = ""
 	}
 	l.argv = s.argv(c)

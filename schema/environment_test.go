@@ -20,6 +20,8 @@ func sampleEnvironment() *Environment {
 func TestEnvironmentRoundTrip(t *testing.T) {
 	for _, e := range []*Environment{sampleEnvironment(), {
 		Format: 1, Python: "cp313t", Platform: "musllinux_1_2_aarch64", Packages: []InstalledPackage{},
+	}, {
+		Format: 1, Python: "cp311", Platform: "linux_x86_64", Site: []string{"/usr/lib/python3/dist-packages"}, Packages: []InstalledPackage{},
 	}} {
 		data, err := e.Encode()
 		if err != nil {
@@ -59,6 +61,9 @@ func TestEnvironmentProblems(t *testing.T) {
 		{`"` + strings.Repeat("a", 64), `"a`, `e.json: package "flask": "a" is no sha256`},
 		{`"ruamel-yaml"`, `"flask"`, `e.json: package "flask": ruamel.yaml-0.18.0-py3-none-any.whl is not a wheel of version 0.18 of it`},
 		{`"requested": true`, `"requested": 1`, `e.json:12:18: packages.requested: number does not fit`},
+		{`"packages"`, `"site": ["/usr/lib", "lib"], "packages"`, "e.json: site has what is no absolute, clean path, or more than 8 of them"},
+		{`"packages"`, `"site": ["/usr/../lib"], "packages"`, "e.json: site has what is no absolute, clean path, or more than 8 of them"},
+		{`"packages"`, `"site": ["/a","/b","/c","/d","/e","/f","/g","/h","/i"], "packages"`, "e.json: site has what is no absolute, clean path, or more than 8 of them"},
 		{`"platform"`, `"platforms"`, `e.json:22:2: unknown field "platforms"`},
 	}
 	for _, tt := range tests {

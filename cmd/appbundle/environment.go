@@ -98,7 +98,7 @@ func currentEnv(ctx context.Context, app *bundle.App, cache string) error {
 // lock: a package manager may have others by now.
 func systemEnv(app *bundle.App) error {
 	env := &app.Envs[0]
-	if env.Site == nil {
+	if len(env.Site) == 0 {
 		return nil
 	}
 	for _, p := range app.Environment.Packages {
@@ -158,7 +158,7 @@ func packable(ctx context.Context, app *bundle.App, cache string) error {
 	if app.Lock == nil || len(app.Lock.Packages) == 0 || app.Stale(app.Lock) != "" {
 		return nil
 	}
-	if app.Environment != nil && app.Environment.Site != nil {
+	if app.Environment != nil && len(app.Environment.Site) > 0 {
 		return &envError{app.Dir, "has its packages in the system, and nothing to pack"}
 	}
 	if app.Entry(install.EnvDir) == nil {
