@@ -106,6 +106,12 @@ var table = []Package{
 		Why:  "system calls know no policy",
 	},
 	{
+		Path: "powerhose/internal/dispatch",
+		Idea: "what a master decides: a state machine without sockets, goroutines and clocks",
+		May:  []string{"powerhose/internal/wire"},
+		Why:  "decisions are pure: what happened comes in, what is to be done goes out",
+	},
+	{
 		Path: "powerhose/internal/wire",
 		Idea: "the heads of the job protocol: bytes in, fields out, and back",
 		Why:  "what meets hostile bytes stays small and alone",
