@@ -139,6 +139,11 @@ var table = []Package{
 		Why:  "it moves bytes and does not know what they mean",
 	},
 	{
+		Path: "internal/zmq",
+		Idea: "ZeroMQ sockets that are fast and lose nothing in silence; the only user of zmq4",
+		Why:  "it moves messages and does not know what they mean",
+	},
+	{
 		Path: "internal/atomicfile",
 		Idea: "write, fsync, rename: the old file or the new one, never a half",
 		Why:  "everything may import it, so it imports nothing",
@@ -166,6 +171,8 @@ var modules = []Module{
 	{"github.com/klauspost/compress", []string{"bundle", "internal/safearchive", "rpm"}, "0004-klauspost-compress.md"},
 	{"github.com/goreleaser/nfpm/v2", []string{"rpm"}, "0025-nfpm.md"},
 	{"github.com/ProtonMail/go-crypto", []string{"rpm"}, "0025-nfpm.md"},
+	{"github.com/go-zeromq/zmq4", []string{"internal/zmq"}, "0030-zmq4.md"},
+	{"golang.org/x/crypto", []string{"internal/zmq"}, "0031-x-crypto.md"},
 	{"golang.org/x/sys", []string{"bundle", "internal/...", "runner/...", "cmd/appbundle"}, "0005-x-sys.md"},
 	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
 	{"golang.org/x/net/html", []string{"resolve/pypi"}, "0022-x-net-html.md"},

@@ -1,0 +1,608 @@
+package zmq
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Link is one connection after its handshake. Its reader is the goroutine that
+// calls Serve, which must be called for anything to be written or read. All other
+// methods may be called by several goroutines at once.
+//
+// A write that fails does not end the link: what the peer wrote before it died is
+// still read, up to the end or the error of the connection. Send gives the error
+// of the write from then on.
+type Link struct {
+	nc      net.Conn
+	cfg     *Config
+	peer    Peer
+	session *session // nil with NULL
+	release func()   // of what was claimed in the handshake
+	in      *bufio.Reader
+	scratch [maxCommand]byte // a command, or what may be one
+
+	reads    atomic.Uint64 // calls of Read that gave something
+	handling atomic.Bool   // the reader is in the handler: it does not see what has arrived
+	pong     chan struct{} // holds one PONG that came
+	done     chan struct{} // closed by Close
+	closing  sync.Once
+
+	mu      sync.Mutex
+	work    sync.Cond // for the writer: there is something, or it shall end
+	out     outbox    // what waits for the writer
+	queued  int       // messages in out
+	writing int       // messages that are being written
+	size    int       // bytes that wait or are being written
+	answers int       // bytes of PONGs in out
+	room    chan struct{}
+	hungry  bool      // somebody was told ErrFull
+	last    bool      // after out nothing comes any more
+	ended   bool      // the writer has
+	closed  bool      // by us
+	end     time.Time // what closeBy was given
+	err     error     // of writing
+	cause   error     // why we closed the link
+	unsent  int
+}
+
+const (
+	readBuffer = 64 << 10 // bytes of the reader
+	// maxAnswers is how many bytes of PONGs may wait for a peer that does not read.
+	maxAnswers = 16 << 10
+)
+
+func newLink(nc net.Conn, cfg *Config, peer Peer, s *session, release func()) *Link {
+	l := &Link{
+		nc: nc, cfg: cfg, peer: peer, session: s, release: release,
+		pong: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	l.work.L = &l.mu
+	l.in = bufio.NewReaderSize(counter{nc, &l.reads}, readBuffer)
+	return l
+}
+
+// A counter notes that a connection gave something: with that a heartbeat sees
+// life without a clock being read for each message.
+type counter struct {
+	io.Reader
+	n *atomic.Uint64
+}
+
+func (c counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if n > 0 {
+		c.n.Add(1)
+	}
+	return n, err
+}
+
+// Peer is who is at the other end.
+func (l *Link) Peer() Peer { return l.peer }
+
+// TrySend queues one message of the given frames, or is ErrFull. The frames are
+// copied.
+func (l *Link) TrySend(frames ...[]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.enqueue(frames, false)
+}
+
+// Send is TrySend that waits for room, until ctx ends. That the peer has received
+// the message it does not promise.
+func (l *Link) Send(ctx context.Context, frames ...[]byte) error {
+	for {
+		l.mu.Lock()
+		err := l.enqueue(frames, false)
+		if !errors.Is(err, ErrFull) {
+			l.mu.Unlock()
+			return err
+		}
+		room := l.roomLocked()
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrFull, context.Cause(ctx))
+		}
+	}
+}
+
+// Flush waits until all that was queued is written, or ctx ends.
+func (l *Link) Flush(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		if l.err != nil || l.size == 0 {
+			err := l.err
+			l.mu.Unlock()
+			return err
+		}
+		if l.ended {
+			l.mu.Unlock()
+			return ErrClosed
+		}
+		room := l.roomLocked()
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// roomLocked is closed when something was written, or nothing will be.
+func (l *Link) roomLocked() <-chan struct{} {
+	if l.room == nil {
+		l.room = make(chan struct{})
+	}
+	return l.room
+}
+
+// writable says why nothing can be queued.
+func (l *Link) writable() error {
+	switch {
+	case l.closed:
+		return ErrClosed
+	case l.err != nil:
+		return l.err
+	case l.last || l.ended:
+		return ErrClosed
+	}
+	return nil
+}
+
+// enqueue encodes a message into the writer's buffer, if there is room or it has
+// to be.
+func (l *Link) enqueue(frames [][]byte, force bool) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if len(frames) == 0 {
+		return errors.New("a message has at least one frame")
+	}
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	if !force && l.cfg.Send.full(l.queued+l.writing, l.size+size) {
+		l.hungry = true
+		return ErrFull
+	}
+	b := l.out.room(size + len(frames)*(9+boxed))
+	before := len(b.b)
+	for i, f := range frames {
+		more := byte(flagMore)
+		if i == len(frames)-1 {
+			more = 0
+		}
+		if l.session != nil {
+			b.b = l.session.seal(b.b, more, f)
+		} else {
+			b.b = append(appendHeader(b.b, more, len(f)), f...)
+		}
+	}
+	l.size += len(b.b) - before
+	l.queued++
+	l.work.Signal()
+	return nil
+}
+
+// sendCommand queues a command. Commands pass the mark.
+func (l *Link) sendCommand(name string, body []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.command(name, body)
+}
+
+// answer is sendCommand for what the peer makes us send: who does that and does
+// not read is ended.
+func (l *Link) answer(name string, body []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.answers > maxAnswers {
+		return protocolErrorf("commands, and does not read the answers")
+	}
+	before := l.size
+	_ = l.command(name, body) // that nothing can be written does not stop the reader
+	l.answers += l.size - before
+	return nil
+}
+
+func (l *Link) command(name string, body []byte) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	b := l.out.room(9 + boxed + 1 + len(name) + len(body))
+	before := len(b.b)
+	if l.session != nil {
+		b.b = l.session.seal(b.b, boxCommand, append(appendName(nil, name), body...))
+	} else {
+		b.b = appendCommand(b.b, name, body)
+	}
+	l.size += len(b.b) - before
+	l.work.Signal()
+	return nil
+}
+
+// write is the writer. It takes all that is queued at once, so that under load
+// one system call carries many messages.
+func (l *Link) write() {
+	var chunks []*buffer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		for l.size == 0 && !l.last {
+			l.work.Wait()
+		}
+		if l.size == 0 {
+			break
+		}
+		chunks, l.out.chunks = l.out.chunks, chunks[:0]
+		l.writing, l.queued, l.answers = l.queued, 0, 0
+		size := l.size
+		l.mu.Unlock()
+		err := writeChunks(l.nc, chunks)
+		l.mu.Lock()
+		l.size -= size
+		l.out.recycle(chunks)
+		if err != nil {
+			l.err = fmt.Errorf("write: %w", cause(err))
+			l.unsent += l.writing
+		}
+		l.writing = 0
+		l.written()
+		if err != nil {
+			break
+		}
+	}
+	l.unsent += l.queued
+	l.ended, l.queued, l.size = true, 0, 0
+	l.out = outbox{}
+	l.written()
+	if l.err == nil {
+		// The peer reads the end after all that was written. Where that is not
+		// possible the connection has ended already.
+		if half, ok := l.nc.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	}
+}
+
+// written wakes who waits for room.
+func (l *Link) written() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+	if l.hungry && l.cfg.room != nil {
+		l.hungry = false
+		l.mu.Unlock()
+		l.cfg.room()
+		l.mu.Lock()
+	}
+}
+
+// cause takes what is the same for all connections off an error.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
+}
+
+// CloseWrite ends sending: what is queued is written, then the peer sees the end
+// of the stream. Serve goes on until the peer ends it too.
+func (l *Link) CloseWrite() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = true
+	l.work.Signal()
+}
+
+// closeBy is CloseWrite with an end: after the deadline the connection is
+// closed, whatever is left.
+func (l *Link) closeBy(deadline time.Time) {
+	l.CloseWrite()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end.IsZero() || deadline.Before(l.end) {
+		l.end = deadline
+		_ = l.nc.SetDeadline(deadline)
+	}
+}
+
+// Close ends the link at once; what is queued is not written. It does not wait
+// for Serve.
+func (l *Link) Close() { l.closeFor(nil) }
+
+// closeFor is Close with the error that Serve is to return.
+func (l *Link) closeFor(err error) {
+	l.closing.Do(func() {
+		l.mu.Lock()
+		l.cause, l.closed, l.last = err, true, true
+		l.work.Signal()
+		if l.room != nil {
+			close(l.room)
+			l.room = nil
+		}
+		l.mu.Unlock()
+		close(l.done)
+		l.nc.Close()
+		if l.release != nil {
+			l.release()
+		}
+	})
+}
+
+// Serve writes what is queued, and calls handle with each message that arrives,
+// one after the other; handle owns the message. While handle runs nothing more is
+// read, so that a peer that sends too fast has to wait, and only it.
+//
+// Serve returns after the end of the connection, when nothing of the link is
+// left: nil if either side ended it in order, an error otherwise. If the peer ends
+// it, what is queued may take Config.Linger. It must be called once.
+func (l *Link) Serve(handle func(*Message)) error {
+	writer := make(chan struct{})
+	go func() {
+		defer close(writer)
+		l.write()
+	}()
+	watch := l.watch()
+	err := l.read(handle)
+	switch {
+	case err == nil:
+		l.closeBy(time.Now().Add(l.cfg.Linger))
+		<-writer
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = nil // only closeBy sets one
+	}
+	watch()
+	l.closeFor(err)
+	<-writer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+// Unsent is how many messages were accepted and, as far as is known, not written
+// whole. It is final when Serve has returned.
+func (l *Link) Unsent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unsent
+}
+
+// read hands out messages until the stream ends, which is nil between two
+// messages.
+func (l *Link) read(handle func(*Message)) error {
+	var m *Message
+	defer func() { m.drop() }()
+	for {
+		flags, n, err := readHeader(l.in)
+		if err == io.EOF && m == nil {
+			return nil
+		}
+		if err != nil {
+			return readError(err)
+		}
+		if flags&flagCommand != 0 && l.session == nil {
+			if n > maxCommand {
+				return protocolErrorf("a command of %d bytes; at most %d are read", n, maxCommand)
+			}
+			if _, err := io.ReadFull(l.in, l.scratch[:n]); err != nil {
+				return readError(err)
+			}
+			if err := l.handleCommand(l.scratch[:n]); err != nil {
+				return err
+			}
+			continue
+		}
+		if m == nil {
+			m = newMessage()
+		}
+		more := flags&flagMore != 0
+		if l.session == nil {
+			if err := l.checkSize(m, n); err != nil {
+				return err
+			}
+			if err := m.read(l.in, int(n)); err != nil {
+				return readError(err)
+			}
+		} else {
+			flags, err := l.unbox(m, n)
+			if err != nil {
+				return err
+			}
+			if flags&boxCommand != 0 {
+				if len(m.Frames) == 0 {
+					m.drop()
+					m = nil
+				}
+				continue
+			}
+			more = flags&flagMore != 0
+		}
+		if !more {
+			whole := m
+			m = nil
+			l.handling.Store(true)
+			handle(whole)
+			l.handling.Store(false)
+		}
+	}
+}
+
+func readError(err error) error {
+	err = unexpected(err)
+	var protocol *ProtocolError
+	if errors.As(err, &protocol) {
+		return err
+	}
+	return fmt.Errorf("read: %w", cause(err))
+}
+
+// checkSize judges one more frame of n bytes.
+func (l *Link) checkSize(m *Message, n uint64) error {
+	limits := &l.cfg.Limits
+	switch {
+	case len(m.Frames) >= limits.Frames:
+		return protocolErrorf("more than %d frames in a message", limits.Frames)
+	case n > uint64(limits.Message) || m.size+int64(n) > limits.Message:
+		return protocolErrorf("a message of over %d bytes", limits.Message)
+	case len(m.Frames) == 0 && n > uint64(limits.First):
+		return protocolErrorf("a first frame of %d bytes; at most %d are read", n, limits.First)
+	}
+	return nil
+}
+
+// unbox reads a CURVE message of n bytes (RFC 26, "MESSAGE"), and gives its
+// flags. Its body is added to m, or was a command, and is done.
+func (l *Link) unbox(m *Message, n uint64) (flags byte, err error) {
+	if n < boxed {
+		return 0, protocolErrorf("a frame of %d bytes that is no MESSAGE of CURVE", n)
+	}
+	n -= boxed
+	tooMuch := l.checkSize(m, n)
+	short := n < maxCommand // and may be a command, which the limits of messages are not for
+	if tooMuch != nil && !short {
+		return 0, tooMuch
+	}
+	sealed, err := readLong(l.in, int(n+boxed))
+	if err != nil {
+		return 0, readError(err)
+	}
+	defer sealed.free()
+	room := l.scratch[:]
+	if !short {
+		room = m.reserve(int(n) + 1)
+	}
+	plain, err := l.session.open(room[:0], sealed.b[:n+boxed])
+	if err != nil {
+		return 0, err
+	}
+	flags, plain = plain[0], plain[1:]
+	switch {
+	case flags&^(flagMore|boxCommand) != 0 || flags == flagMore|boxCommand:
+		return 0, protocolErrorf("flags %#02x in a box", flags)
+	case flags&boxCommand != 0 && !short:
+		return 0, protocolErrorf("a command of %d bytes; at most %d are read", n, maxCommand-1)
+	case flags&boxCommand != 0:
+		return flags, l.handleCommand(plain)
+	case tooMuch != nil:
+		return 0, tooMuch
+	}
+	if short {
+		copied := m.reserve(len(plain))
+		copy(copied, plain)
+		plain = copied
+	}
+	m.add(plain)
+	return flags, nil
+}
+
+// handleCommand answers a command after the handshake (RFC 37, "Commands").
+func (l *Link) handleCommand(b []byte) error {
+	name, body, err := splitCommand(b)
+	if err != nil {
+		return err
+	}
+	switch name {
+	case "PING":
+		// Its time to live is the peer's offer to be given up sooner; whether it
+		// lives is ours to ask.
+		_, context, err := parsePing(body)
+		if err != nil {
+			return err
+		}
+		return l.answer("PONG", context)
+	case "PONG":
+		select {
+		case l.pong <- struct{}{}:
+		default:
+		}
+		return nil
+	case "ERROR":
+		return parseReason(body)
+	}
+	if l.cfg.command != nil {
+		return l.cfg.command(l, name, body)
+	}
+	return nil // one that we do not know may be of a later version
+}
+
+// ping sends a PING without time to live: we do not promise to send more.
+func (l *Link) ping() error { return l.sendCommand("PING", []byte{0, 0}) }
+
+// Alive asks the peer for a sign of life. It is false when none has come before
+// ctx ends. A peer that waits for our handler lives.
+func (l *Link) Alive(ctx context.Context) bool {
+	if l.handling.Load() {
+		return true
+	}
+	before := l.reads.Load()
+	select {
+	case <-l.pong:
+	default:
+	}
+	if l.ping() != nil {
+		return false
+	}
+	select {
+	case <-l.pong:
+		return true
+	case <-l.done:
+		return false
+	case <-ctx.Done():
+		return l.reads.Load() != before
+	}
+}
+
+// watch ends the link when the peer is silent for longer than we, or it, want.
+// The function that it returns ends the watch, and waits for that.
+func (l *Link) watch() (stop func()) {
+	interval := l.cfg.Heartbeat.Interval
+	if interval == 0 {
+		return func() {}
+	}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		seen, silent := l.reads.Load(), time.Duration(0)
+		for {
+			select {
+			case <-tick.C:
+			case <-quit:
+				return
+			}
+			if now := l.reads.Load(); now != seen || l.handling.Load() {
+				seen, silent = now, 0
+				continue
+			}
+			silent += interval
+			if silent >= l.cfg.Heartbeat.Timeout {
+				l.closeFor(fmt.Errorf("%w for %v", ErrSilent, silent))
+				return
+			}
+			_ = l.ping() // what cannot be written is seen by its silence
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
+}

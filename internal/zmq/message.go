@@ -1,0 +1,164 @@
+package zmq
+
+import (
+	"bufio"
+	"io"
+	"math/bits"
+	"slices"
+	"sync"
+
+	"appbundle/internal/invariant"
+)
+
+// A Message is one that arrived. It belongs to who receives it. Release gives
+// its memory back for the next one; without Release the garbage collector does.
+type Message struct {
+	Frames [][]byte // at least one
+	From   string   // of a ROUTER socket: the identity of the peer
+
+	released bool
+	size     int64 // bytes of all frames
+	used     int   // of inline
+	bufs     []*buffer
+	frames   [4][]byte // what Frames begins in
+	inline   [256]byte // of short frames
+}
+
+// Release ends the use of the message: neither it nor its frames may be used
+// afterwards.
+func (m *Message) Release() {
+	invariant.Check(!m.released, "a message is released twice")
+	if invariant.Enabled {
+		for _, f := range m.Frames {
+			for i := range f {
+				f[i] = 0xdb
+			}
+		}
+	}
+	for i, b := range m.bufs {
+		b.free()
+		m.bufs[i] = nil
+	}
+	clear(m.Frames)
+	m.Frames, m.bufs = nil, m.bufs[:0]
+	m.From, m.size, m.used, m.released = "", 0, 0, true
+	clear(m.frames[:])
+	messages.Put(m)
+}
+
+var messages = sync.Pool{New: func() any { return new(Message) }}
+
+func newMessage() *Message {
+	m := messages.Get().(*Message)
+	m.released = false
+	m.Frames = m.frames[:0]
+	return m
+}
+
+// A buffer is memory of 1 KiB to 256 KiB, a power of two, that is used again.
+type buffer struct {
+	b     []byte
+	class int
+}
+
+const (
+	minClass  = 10
+	maxClass  = 18
+	firstRead = 64 << 10 // bytes that a length alone may take
+)
+
+var buffers [maxClass - minClass + 1]sync.Pool
+
+// newBuffer gives a buffer of at least n bytes; one over the largest class is not
+// used again.
+func newBuffer(n int) *buffer {
+	class := max(bits.Len(uint(n-1)), minClass)
+	if class > maxClass {
+		return &buffer{b: make([]byte, n), class: class}
+	}
+	if b, ok := buffers[class-minClass].Get().(*buffer); ok {
+		b.b = b.b[:cap(b.b)]
+		return b
+	}
+	return &buffer{b: make([]byte, 1<<class), class: class}
+}
+
+func (b *buffer) free() {
+	if b.class <= maxClass {
+		buffers[b.class-minClass].Put(b)
+	}
+}
+
+// reserve gives room for n bytes that are there.
+func (m *Message) reserve(n int) []byte {
+	if n <= len(m.inline)-m.used {
+		p := m.inline[m.used : m.used+n : m.used+n]
+		m.used += n
+		return p
+	}
+	b := newBuffer(n)
+	m.bufs = append(m.bufs, b)
+	return b.b[:n:n]
+}
+
+// add appends a frame that is in memory of m.
+func (m *Message) add(p []byte) {
+	m.Frames = append(m.Frames, p)
+	m.size += int64(len(p))
+}
+
+// read appends a frame of n bytes, which are still to come. Over 64 KiB it takes
+// memory as they do, at most twice of what is there.
+func (m *Message) read(r *bufio.Reader, n int) error {
+	if n <= firstRead {
+		p := m.reserve(n)
+		if _, err := io.ReadFull(r, p); err != nil {
+			return err
+		}
+		m.add(p)
+		return nil
+	}
+	b, err := readLong(r, n)
+	if err != nil {
+		return err
+	}
+	m.bufs = append(m.bufs, b)
+	m.add(b.b[:n:n])
+	return nil
+}
+
+func readLong(r *bufio.Reader, n int) (*buffer, error) {
+	b := newBuffer(min(n, firstRead))
+	have := 0
+	for {
+		want := min(n, len(b.b))
+		if _, err := io.ReadFull(r, b.b[have:want]); err != nil {
+			b.free()
+			return nil, err
+		}
+		have = want
+		if have == n {
+			return b, nil
+		}
+		longer := newBuffer(min(n, 2*have))
+		copy(longer.b, b.b[:have])
+		b.free()
+		b = longer
+	}
+}
+
+// drop forgets a message that is not whole.
+func (m *Message) drop() {
+	if m != nil {
+		m.Release()
+	}
+}
+
+// Clone is a copy of the frames that stays after Release.
+func (m *Message) Clone() [][]byte {
+	out := make([][]byte, len(m.Frames))
+	for i, f := range m.Frames {
+		out[i] = slices.Clone(f)
+	}
+	return out
+}
