@@ -32,8 +32,8 @@ type watcher struct {
 	next     time.Time
 	leftover []*leftover
 	rolling  *rolling // while processes are replaced one after the other
-	started  bool // by the runner or by a command
-	stopped  bool // for good
+	started  bool     // by the runner or by a command
+	stopped  bool     // for good
 }
 
 // A slot is the place of one process.
