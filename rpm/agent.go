@@ -1,21 +1,24 @@
 package rpm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
 
+// GPG runs gpg with arguments, among them none that ask, and an input; it gives what
+// gpg writes. gpg asks the agent, and the agent whoever knows the passphrase.
+type GPG func(ctx context.Context, in io.Reader, args ...string) ([]byte, error)
+
 // An Agent is a [Signer] whose key gpg-agent holds, perhaps on a card: gpg is asked
 // for each signature, and this process never sees the key.
 type Agent struct {
+	gpg         GPG
 	fingerprint string
 	made        time.Time // of the key or its youngest subkey that signs
 }
@@ -25,9 +28,9 @@ type Agent struct {
 var fingerprintPattern = regexp.MustCompile(`^(?:[0-9A-F]{40}|[0-9A-F]{64})$`)
 
 // NewAgent asks gpg for a secret key by its whole fingerprint, hexadecimal digits,
-// with or without blanks. GNUPGHOME says where gpg looks.
-func NewAgent(ctx context.Context, fingerprint string) (*Agent, error) {
-	a := &Agent{fingerprint: strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))}
+// with or without blanks.
+func NewAgent(ctx context.Context, gpg GPG, fingerprint string) (*Agent, error) {
+	a := &Agent{gpg: gpg, fingerprint: strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))}
 	if !fingerprintPattern.MatchString(a.fingerprint) {
 		return nil, fmt.Errorf("%q is no fingerprint of a key, 40 hexadecimal digits; gpg --list-secret-keys prints them", fingerprint)
 	}
@@ -81,31 +84,5 @@ func (a *Agent) Sign(ctx context.Context, data io.Reader, s Signing) ([]byte, er
 	if s.Text {
 		args = append(args, "--textmode")
 	}
-	return gpg(ctx, &source{ctx: ctx, r: data}, args...)
-}
-
-// gpg runs gpg, which asks the agent, and the agent whoever knows the passphrase.
-func gpg(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "gpg", append([]string{"--batch", "--quiet", "--no-armor"}, args...)...)
-	cmd.Stdin = in
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err == nil {
-		return out, nil
-	}
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, errors.New("gpg is not installed, and it is what asks the agent")
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	said := strings.TrimSpace(stderr.String())
-	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
-		said = said[i+1:]
-	}
-	if said == "" {
-		return nil, fmt.Errorf("gpg: %w", err)
-	}
-	return nil, errors.New("gpg: " + strings.TrimPrefix(said, "gpg: "))
+	return a.gpg(ctx, &source{ctx: ctx, r: data}, args...)
 }

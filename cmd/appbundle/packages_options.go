@@ -100,7 +100,7 @@ func (o *packageOptions) signer(ctx context.Context) (rpm.Signer, error) {
 		return nil, nil
 	}
 	if fingerprint, ok := strings.CutPrefix(o.key, agentKey); ok {
-		agent, err := rpm.NewAgent(ctx, fingerprint)
+		agent, err := rpm.NewAgent(ctx, gpg, fingerprint)
 		if err != nil {
 			return nil, fmt.Errorf("--sign: %w", err)
 		}
