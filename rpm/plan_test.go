@@ -124,6 +124,26 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanUser has a user that the host has already: none is made, and everything is its.
+func TestPlanUser(t *testing.T) {
+	app := planApp(t)
+	app.Config.Package.User, app.Config.Package.Group = "www", "web"
+	packages, _, err := Plan(RPM, Input{App: app})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	dump(t, &b, packages[len(packages)-1])
+	for _, want := range []string{"\tUser=www\n\tGroup=web\n", "\td /var/lib/shop 0750 www web -\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &b)
+		}
+	}
+	if strings.Contains(b.String(), "/usr/lib/sysusers.d/shop.conf \n") {
+		t.Errorf("the user is made:\n%s", &b)
+	}
+}
+
 // content reads what a file of a plan has.
 func content(t *testing.T, f File) string {
 	t.Helper()

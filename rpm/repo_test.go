@@ -2,6 +2,7 @@ package rpm
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -192,6 +193,49 @@ func TestIndexAgain(t *testing.T) {
 	}
 	if _, err := Index(t.Context(), "apk", t.TempDir(), IndexOptions{}); err == nil {
 		t.Error("a repository of what is not known")
+	}
+}
+
+// TestRepodataNames has the digest of each file in its name: a proxy that keeps the
+// file of yesterday keeps it under another.
+func TestRepodataNames(t *testing.T) {
+	n := 0
+	for name, content := range tree(t, repository(t, RPM, IndexOptions{})+"/repodata") {
+		if sum, _, ok := strings.Cut(name, "-"); ok {
+			n++
+			if want := fmt.Sprintf("%x", sha256.Sum256(content)); sum != want {
+				t.Errorf("%s has the digest %s", name, want)
+			}
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d files with a digest in their names, want 3", n)
+	}
+}
+
+// TestPrimaryFiles are those that a package is found by without all file lists.
+func TestPrimaryFiles(t *testing.T) {
+	info, err := ReadFile(t.Context(), written(t, shop(RPM), Options{}), Limits{HeadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(info.primary())
+	for _, name := range []string{"/etc/shop/shop.conf", "/opt/shop/bin/shop", "/opt/shop/bin/run"} {
+		if !strings.Contains(text, "<file>"+name+"</file>") {
+			t.Errorf("%s is not in primary.xml", name)
+		}
+	}
+	if strings.Contains(text, "/opt/shop/lib/") {
+		t.Errorf("all files are in primary.xml: %s", text)
+	}
+}
+
+// TestStanza has a package that says of itself where it is, and what its digest is.
+func TestStanza(t *testing.T) {
+	info := &Info{File: "a.deb", Size: 5, Fields: []Field{{"Package", "a"}, {"Filename", "/other"}, {"SHA256", "0"}, {"size", "1"}, {"Status", "installed"}}}
+	want := fmt.Sprintf("Package: a\nFilename: ./a.deb\nSize: 5\nSHA256: %x\n\n", info.SHA256)
+	if got := string(info.stanza()); got != want {
+		t.Errorf("stanza %q, want %q", got, want)
 	}
 }
 

@@ -54,7 +54,7 @@ const writers = 4
 
 // WriteAll writes packages into the directory dir, several at a time, as [Write] does.
 // It calls done for each, in their order, in the goroutine of the caller. After an
-// error nothing more is begun; the packages that are whole stay.
+// error no other package appears; those that are whole stay.
 func WriteAll(ctx context.Context, dir string, packages []*Package, opts Options, done func(*Package, *Info)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -74,10 +74,7 @@ func WriteAll(ctx context.Context, dir string, packages []*Package, opts Options
 	for range min(writers, runtime.GOMAXPROCS(0), len(packages)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(packages)); i = next.Add(1) - 1 {
-				info, err := (*Info)(nil), ctx.Err()
-				if err == nil {
-					info, err = Write(ctx, filepath.Join(dir, packages[i].FileName()), packages[i], opts)
-				}
+				info, err := Write(ctx, filepath.Join(dir, packages[i].FileName()), packages[i], opts)
 				if err != nil {
 					once.Do(func() { first = err })
 					cancel()
