@@ -110,8 +110,9 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		err = rpm.WriteAll(ctx, dir, plans[f], rpm.Options{Signer: signer}, func(p *rpm.Package, info *rpm.Info) {
 			bar.end()
 			out.print("sha256:%x  %s\n", info.SHA256, filepath.Join(dir, p.FileName()))
-			written++
-			note()
+			if written++; written < len(packages) {
+				note()
+			}
 		})
 		bar.end()
 		if err != nil {
