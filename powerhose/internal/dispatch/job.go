@@ -138,7 +138,9 @@ func (m *Machine) alloc() int32 {
 // free gives a slot back.
 func (m *Machine) free(i int32) {
 	j := &m.jobs[i]
-	invariant.Check(j.state != unused, "job %d is freed twice", i)
+	if invariant.Enabled && j.state == unused {
+		invariant.Check(false, "job %d is freed twice", i)
+	}
 	m.timers.stop(i)
 	m.dropKind(int(j.kind))
 	*j = job{next: m.freeJob}
@@ -292,7 +294,9 @@ func (m *Machine) assign(now time.Duration, i, at int32) {
 
 // reply tells the caller. It is called once for each job.
 func (m *Machine) reply(now time.Duration, j *job, code wire.Code, run time.Duration) {
-	invariant.Check(j.state == waiting || j.state == given, "ticket %d is answered twice", j.ticket)
+	if invariant.Enabled && j.state != waiting && j.state != given {
+		invariant.Check(false, "ticket %d is answered twice", j.ticket)
+	}
 	a := Action{Do: Reply, Ticket: j.ticket, Number: j.number, Code: code, Attempt: j.attempt, Worker: j.last, PID: j.pid, Wait: j.wait, Run: run}
 	if j.attempt == 0 {
 		a.Wait = now - j.arrived

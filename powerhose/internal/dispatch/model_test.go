@@ -13,7 +13,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "play the model with this seed alone; 0 is seeds of their own")
-	modelRuns  = flag.Int("model.runs", 40, "seeds to play the model with")
+	modelRuns  = flag.Int("model.runs", 25, "seeds to play the model with")
 	modelCalls = flag.Int("model.calls", 400, "calls of each run")
 )
 
