@@ -350,3 +350,70 @@ func BenchmarkJob(b *testing.B) {
 		}
 	}
 }
+
+// The specification has the numbers, names, lengths and limits of the code.
+func TestSpecification(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/POWERHOSE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(line, "|\n"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if len(cells) > 2 {
+			rows[cells[0]+" "+cells[1]] = append(cells, make([]string, 7)...)
+		}
+	}
+	sizes := map[string]int{"u8": 1, "u16": 2, "u32": 4, "u64": 8, "bytes": 16}
+	for typ := Hello; typ < numTypes; typ++ {
+		row := rows[strconv.Itoa(int(typ))+" "+typ.String()]
+		if row == nil {
+			t.Errorf("no row of %v", typ)
+			continue
+		}
+		at := headSize
+		for field := range strings.SplitSeq(row[4], " · ") {
+			if words := strings.Fields(field); len(words) > 0 {
+				if words[0] != strconv.Itoa(at) {
+					t.Errorf("%v: %q begins at %d", typ, field, at)
+				}
+				at += sizes[words[len(words)-1]]
+			}
+		}
+		if at != headSize+shapes[typ].fixed {
+			t.Errorf("%v: the fixed part of the table ends at %d, that of the code at %d", typ, at, headSize+shapes[typ].fixed)
+		}
+		if zero := row[3] == "0"; zero != (shapes[typ].number == none) {
+			t.Errorf("%v: number %q", typ, row[3])
+		}
+		if body := row[6] != ""; body != typ.HasBody() {
+			t.Errorf("%v: body in the table: %v", typ, body)
+		}
+		for tag := uint8(1); tag < numTags; tag++ {
+			if has := strings.Contains(row[5], tagNames[tag]); has != (shapes[typ].tags&(1<<tag) != 0) {
+				t.Errorf("%v: option %s in the table: %v", typ, tagNames[tag], has)
+			}
+		}
+	}
+	for tag := uint8(1); tag < numTags; tag++ {
+		row := rows[strconv.Itoa(int(tag))+" "+tagNames[tag]]
+		if want := strconv.Itoa(limits[tag].min) + "–" + strconv.Itoa(limits[tag].max); row == nil || row[2] != want {
+			t.Errorf("option %s has no row with %s", tagNames[tag], want)
+		}
+	}
+	for _, code := range []Code{
+		OK, Application, Rejected, Cancelled, Expired, Panic, Busy, NoWorker, QueueFull, Timeout, Lost, Draining, TooBig, BadVersion, NameTaken,
+		BadSocket, BadCredentials, TooMany, Malformed, TooFast, Broken, TooSlow, Silent, Overdue, Replaced, Stop, MaxJobs, MaxAge, MaxRSS,
+	} {
+		if !strings.Contains(string(text), "\n| "+strconv.Itoa(int(code))+" | ") {
+			t.Errorf("no row of code %d", code)
+		}
+	}
+}
+
+var tagNames = [numTags]string{
+	tagName: "name", tagSocket: "socket", tagKind: "kind", tagLanguage: "language", tagLibrary: "library", tagText: "text", tagHeld: "held",
+}
