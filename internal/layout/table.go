@@ -106,6 +106,12 @@ var table = []Package{
 		Why:  "system calls know no policy",
 	},
 	{
+		Path: "powerhose",
+		Idea: "jobs for workers in any language: calls and their errors",
+		May:  []string{"powerhose/internal/...", "internal/zmq"},
+		Why:  "workers are started, watched and replaced by the supervisor, which does not know them either",
+	},
+	{
 		Path: "powerhose/internal/dispatch",
 		Idea: "what a master decides: a state machine without sockets, goroutines and clocks",
 		May:  []string{"powerhose/internal/wire"},

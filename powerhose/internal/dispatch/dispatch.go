@@ -50,6 +50,8 @@ const (
 	// probeWait is how long the holder of a name has to show that it lives when
 	// another worker wants the name.
 	probeWait = time.Second
+	// longest is what a JOB can say, 49 days; a longer time is cut to it.
+	longest = (1<<32 - 1) * time.Millisecond
 	// maxReturns ends a job that workers keep giving back.
 	maxReturns = 3
 )

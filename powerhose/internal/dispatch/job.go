@@ -99,7 +99,7 @@ func orDefault(d, def time.Duration) time.Duration {
 	if d == 0 {
 		return def
 	}
-	return max(d, 0)
+	return max(0, min(d, longest))
 }
 
 // Cancel answers a caller that does not want to wait any longer. It reports
