@@ -119,7 +119,7 @@ var table = []Package{
 	},
 	{
 		Path: "powerhose/internal/wire",
-		Idea: "the heads of the job protocol: bytes in, fields out, and back",
+		Idea: "the job protocol in bytes: heads, and what workers on stdin read and write",
 		Why:  "what meets hostile bytes stays small and alone",
 	},
 	{

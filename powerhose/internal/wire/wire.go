@@ -12,6 +12,9 @@
 //
 // The body, the second frame, is the caller's and no business of this package;
 // [Type.HasBody] says which types have one.
+//
+// Workers that read jobs from their standard input know nothing of heads:
+// [AppendPipeJob] and [ReadPipeAnswer] are the other side of theirs.
 package wire
 
 import (
