@@ -210,6 +210,7 @@ func New(cfg Config) (*Machine, error) {
 type Machine struct {
 	cfg     Config
 	actions []Action
+	read    []Action // what Actions returned
 	timers  timers
 
 	jobs     []job
@@ -241,11 +242,10 @@ type Machine struct {
 }
 
 // Actions returns what is to be done, in order, since it was last called. The
-// slice is good until the next call of any method.
+// slice is good until the next call of Actions: what is done may lead to events.
 func (m *Machine) Actions() []Action {
-	a := m.actions
-	m.actions = m.actions[:0]
-	return a
+	m.actions, m.read = m.read[:0], m.actions
+	return m.read
 }
 
 func (m *Machine) do(a Action) { m.actions = append(m.actions, a) }

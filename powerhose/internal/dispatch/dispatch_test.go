@@ -221,6 +221,30 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+// Doing what is to be done may be an event, whose actions do not overwrite those
+// that are being done.
+func TestActionsWhileActing(t *testing.T) {
+	m, workers := full(t, 2)
+	for range 2 {
+		if _, code := m.Submit(time.Second, Call{}); code != wire.OK {
+			t.Fatal(code)
+		}
+	}
+	first := m.Actions()
+	var done []string
+	for _, a := range first {
+		done = append(done, a.Do.String())
+		m.Fail(workers[0], wire.TooSlow)
+		m.Fail(workers[1], wire.TooSlow)
+	}
+	for _, a := range m.Actions() {
+		done = append(done, a.Do.String())
+	}
+	if got := strings.Join(done, " "); got != "send send close close" {
+		t.Errorf("done: %s", got)
+	}
+}
+
 // The histogram puts a time where its documentation says.
 func TestHistogram(t *testing.T) {
 	var h Histogram
