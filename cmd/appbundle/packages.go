@@ -110,7 +110,7 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		err = rpm.WriteAll(ctx, dir, plans[f], rpm.Options{Signer: signer}, func(p *rpm.Package, info *rpm.Info) {
 			bar.end()
 			out.print("sha256:%x  %s\n", info.SHA256, filepath.Join(dir, p.FileName()))
-			if written++; written < len(packages) {
+			if written++; written < len(plans[f]) {
 				note()
 			}
 		})
