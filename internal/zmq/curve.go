@@ -121,7 +121,7 @@ func (s *CurveServer) handshake(h *handshake, metadata []byte) error {
 	}
 	session := newSession(clientEphemeral, ephemeralSecret, true)
 	session.received = received
-	client, theirs, err := openInitiate(initiate, cookie, session, clientEphemeral, &server)
+	client, theirs, err := openInitiate(initiate, cookie, session, clientEphemeral, ephemeralSecret, s.Secret.Public())
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func openHello(b []byte, server *[32]byte) (*[32]byte, uint64, error) {
 
 // openInitiate gives the client's long-term key, which has vouched for the
 // ephemeral one, and its metadata.
-func openInitiate(b, cookie []byte, s *session, ephemeral, server *[32]byte) (client PublicKey, metadata []byte, err error) {
+func openInitiate(b, cookie []byte, s *session, ephemeral, secret *[32]byte, own PublicKey) (client PublicKey, metadata []byte, err error) {
 	if len(b) < initiateBase {
 		return client, nil, protocolErrorf("an INITIATE of %d bytes; it has at least %d", len(b), initiateBase)
 	}
@@ -180,11 +180,10 @@ func openInitiate(b, cookie []byte, s *session, ephemeral, server *[32]byte) (cl
 		return client, nil, errBox
 	}
 	long := [32]byte(plain)
-	vouch, ok := box.Open(nil, plain[48:48+vouchSize], longNonce("VOUCH---", plain[32:48]), &long, server)
+	vouch, ok := box.Open(nil, plain[48:48+vouchSize], longNonce("VOUCH---", plain[32:48]), &long, secret)
 	if !ok {
 		return client, nil, errBox
 	}
-	own := SecretKey(*server).Public()
 	if !bytes.Equal(vouch[:32], ephemeral[:]) || !bytes.Equal(vouch[32:], own[:]) {
 		return client, nil, protocolErrorf("a vouch for other keys")
 	}
@@ -223,7 +222,7 @@ func (c *CurveClient) handshake(h *handshake, metadata []byte) error {
 	}
 	public := c.Secret.Public()
 	plain := append(bytes.Clone(public[:]), nonce[:]...)
-	plain = box.Seal(plain, append(bytes.Clone(ephemeral[:]), server[:]...), longNonce("VOUCH---", nonce[:]), &server, &secret)
+	plain = box.Seal(plain, append(bytes.Clone(ephemeral[:]), server[:]...), longNonce("VOUCH---", nonce[:]), serverEphemeral, &secret)
 	plain = append(plain, metadata...)
 	session.sent = 2
 	initiate := binary.BigEndian.AppendUint64(bytes.Clone(cookie), session.sent)
