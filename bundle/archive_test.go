@@ -302,6 +302,46 @@ func TestOwnArchivesStayOut(t *testing.T) {
 	}
 }
 
+// TestOwnPackagesStayOut has packages, and what is written with them, in the
+// directory; beside them and elsewhere are files that only look like it.
+func TestOwnPackagesStayOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop")
+	richApp(t, dir)
+	app, err := Load(dir)
+	must(t, err)
+	put := func(name string) {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644))
+	}
+	for _, at := range []string{"", "dist/", "out/deep/"} {
+		for _, name := range []string{
+			"-1.2.0-1.noarch.rpm", "-1.2.0-3.src.rpm", "-1.2.0~rc.1-1.x86_64.rpm", "-python3-flask-3.1.3-1.noarch.rpm", "-filesystem-3.11-1.noarch.rpm",
+			"_1.2.0-1_all.deb", "-python3-flask_3.1.3-1_amd64.deb", ".spec", "-1.2.0-1.tar.gz",
+		} {
+			put(at + app.Name + name)
+		}
+		for _, name := range []string{"repodata/repomd.xml", "repodata/primary.xml.gz", "python3-flask-3.1.3-1.noarch.rpm", "Packages", "Packages.gz", "Release", "InRelease"} {
+			put(at + name)
+		}
+	}
+	again, err := Load(dir)
+	must(t, err)
+	if again.Digest() != app.Digest() {
+		t.Errorf("with its packages it has the entries\n%v", again.Entries)
+	}
+	kept := []string{"dist/seed-1.0.tar.gz", "dist/other-1.0-1.noarch.rpm", "data/Release", "data/repodata/repomd.xml", "data/python3-x-1-1.noarch.rpm", "data/" + app.Name + "-tool.rpm", "data/" + app.Name + ".spec"}
+	for _, name := range kept {
+		put(name)
+	}
+	again, err = Load(dir)
+	must(t, err)
+	for _, name := range kept {
+		if again.Entry(name) == nil {
+			t.Errorf("%s is left out", name)
+		}
+	}
+}
+
 // TestFaults fails every operation on the disk, one after the other.
 func TestFaults(t *testing.T) {
 	base := t.TempDir()

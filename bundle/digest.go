@@ -80,10 +80,51 @@ func isOwnArchive(name, p string) bool {
 	return ok && archiveTail.MatchString(tail)
 }
 
-// leaveOutArchives takes the application's own archives out of its entries,
-// with the directories that hold nothing else.
+var packageTail = regexp.MustCompile(`^(-([a-z][^/]*-)?[0-9][^-/]*-[0-9]+\.[a-z0-9_]+\.rpm|(-[a-z0-9.+-]+)?_[0-9][^_/]*_[a-z0-9-]+\.deb)$`)
+
+// isOwnPackage reports whether p has the name of a Linux package of the application.
+func isOwnPackage(name, p string) bool {
+	tail, ok := strings.CutPrefix(path.Base(p), name)
+	return ok && packageTail.MatchString(tail)
+}
+
+// repositoryFile matches what build writes beside packages of the application: those
+// of dependencies, sources, and the metadata of a repository.
+func repositoryFile(name string) *regexp.Regexp {
+	name = regexp.QuoteMeta(name)
+	return regexp.MustCompile(`^(` + name + `[-_][^/]*\.(rpm|deb)|python3-[^/]*\.(rpm|deb)|` + name + `\.spec|` + name +
+		`-[0-9][^/]*\.tar\.gz|repodata(/.*)?|Packages(\.gz)?|(In)?Release(\.gpg)?)$`)
+}
+
+// leaveOutArchives takes the application's own archives and packages out of its
+// entries, with what build writes beside packages and the directories that hold
+// nothing else.
 func (a *App) leaveOutArchives() {
-	a.leaveOut(func(e *Entry) bool { return e.Type == File && isOwnArchive(a.Name, e.Path) })
+	repositories := map[string]bool{}
+	for i := range a.Entries {
+		if e := &a.Entries[i]; e.Type == File && isOwnPackage(a.Name, e.Path) {
+			repositories[parent(e.Path)] = true
+		}
+	}
+	beside := repositoryFile(a.Name)
+	a.leaveOut(func(e *Entry) bool {
+		if e.Type == File && isOwnArchive(a.Name, e.Path) {
+			return true
+		}
+		for dir := range repositories {
+			below := e.Path
+			if dir != "" {
+				var ok bool
+				if below, ok = strings.CutPrefix(e.Path, dir+"/"); !ok {
+					continue
+				}
+			}
+			if beside.MatchString(below) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // leaveOut takes entries out, and then every directory that is empty by that.

@@ -101,12 +101,16 @@ func (p *planner) moveOut() error {
 	if err != nil {
 		return err
 	}
-	config := fmt.Sprintf("home = /usr/bin\nimplementation = CPython\nversion_info = %s\ninclude-system-site-packages = true\n", p.minor())
 	p.files = append(kept,
 		planned{dist: none, File: p.directory(".appbundle")},
 		planned{dist: none, File: textFile(env+"/installed.json", Regular, 0o644, string(stamp))},
-		planned{dist: none, File: textFile(env+"/pyvenv.cfg", Regular, 0o644, config)})
+		planned{dist: none, File: textFile(env+"/pyvenv.cfg", Regular, 0o644, p.config(true))})
 	return nil
+}
+
+// config is a pyvenv.cfg for the interpreter of the system.
+func (p *planner) config(site bool) string {
+	return fmt.Sprintf("home = /usr/bin\nimplementation = CPython\nversion_info = %s\ninclude-system-site-packages = %v\n", p.minor(), site)
 }
 
 // toSystem gives a file of a distribution its place in the system; ok is false for

@@ -228,8 +228,13 @@ func (p *planner) addUnlisted(rel string, dist int) error {
 // python is the interpreter of the distribution that the packages are for.
 func (p *planner) python() string { return "/usr/bin/python" + p.app.Environment.PythonVersion() }
 
+// addInterpreter adds the links to it and, for a Python that demands it, where it
+// is: what the entries leave out because it is the host's.
 func (p *planner) addInterpreter() {
 	env := p.home + "/" + install.EnvDir
+	if at := env + "/pyvenv.cfg"; !slices.ContainsFunc(p.files, func(f planned) bool { return f.Path == at }) {
+		p.files = append(p.files, planned{dist: shared, File: textFile(at, Regular, 0o644, p.config(false))})
+	}
 	for _, l := range [][2]string{
 		{"bin/python", p.python()},
 		{"bin/python3", "python"},
@@ -337,23 +342,22 @@ func (p *planner) dist(i int) (*Package, error) {
 		return pkg, p.systemRelations(pkg, d.Name, d.Version)
 	}
 	pkg.Description = fmt.Sprintf("The Python distribution %s %s, in the environment of %s.", d.Name, d.Version, p.app.Name)
-	return pkg, p.privateRelations(pkg, d.Name, evr)
+	p.privateRelations(pkg, d.Name, evr)
+	return pkg, nil
 }
 
 // privateRelations are those of a distribution that only the application imports.
-func (p *planner) privateRelations(pkg *Package, name string, evr EVR) error {
+// At which version another is wanted the application alone says, for all of them:
+// else the same version of one would have other relations when the pin of
+// another moves, and be another package of the same name.
+func (p *planner) privateRelations(pkg *Package, name string, evr EVR) {
 	pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
 	if p.format == RPM {
 		pkg.Provides = append(pkg.Provides, Relation{Name: "bundled(python3dist(" + name + "))", Op: "=", Version: versionOf(evr)})
 	}
 	for _, other := range p.needs(name) {
-		r, err := p.exactly(other)
-		if err != nil {
-			return err
-		}
-		pkg.Requires = append(pkg.Requires, r)
+		pkg.Requires = append(pkg.Requires, Relation{Name: p.distName(other)})
 	}
-	return nil
 }
 
 // needs lists the distributions of the environment that one asks for.

@@ -189,3 +189,30 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 		}
 	}
 }
+
+// TestPlanSaysWhereThePythonIs has an environment of a Python that demands it: what the
+// directory says of this host is not packed.
+func TestPlanSaysWhereThePythonIs(t *testing.T) {
+	app := planApp(t)
+	cfg := filepath.Join(app.Dir, install.EnvDir, "pyvenv.cfg")
+	if err := os.WriteFile(cfg, []byte("home = /root/pythons/bin\nimplementation = CPython\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	app, err := bundle.Load(app.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, _, err := Plan(RPM, Input{App: app})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range packages[0].Files {
+		if f.Path == "/opt/shop/.appbundle/env/pyvenv.cfg" {
+			if got, want := content(t, f), "home = /usr/bin\n"; !strings.HasPrefix(got, want) {
+				t.Errorf("pyvenv.cfg has %q, want %q first", got, want)
+			}
+			return
+		}
+	}
+	t.Error("there is no pyvenv.cfg")
+}
