@@ -21,6 +21,9 @@ func debianRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Chmod(root+"/tmp", 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
 	for _, link := range []string{"bin", "sbin", "lib", "lib64"} {
 		if err := os.Symlink("usr/"+link, filepath.Join(root, link)); err != nil {
 			t.Fatal(err)

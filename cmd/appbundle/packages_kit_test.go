@@ -29,10 +29,11 @@ type kit struct {
 func TestPackages(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)
-	for _, test := range []struct {
+	type test struct {
 		name string
 		run  func(*testing.T, *kit)
-	}{
+	}
+	tests := []test{
 		{"collection", testCollection},
 		{"single", testSingle},
 		{"wheels", testWheels},
@@ -40,7 +41,11 @@ func TestPackages(t *testing.T) {
 		{"rpmlint", testRpmlint},
 		{"lintian", testLintian},
 		{"units", testUnits},
-	} {
+	}
+	if os.Getuid() == 0 {
+		tests = append(tests, test{"systemd", testSystemd})
+	}
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			test.run(t, k)

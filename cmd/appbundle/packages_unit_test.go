@@ -16,7 +16,7 @@ func testUnits(t *testing.T, k *kit) {
 	root := t.TempDir()
 	write(t, root, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644)
 	write(t, root, "etc/group", "root:x:0:\n", 0o644)
-	write(t, root, "bin/kill", "#!/bin/sh\n", 0o755)
+	write(t, root, "bin/sh", "#!/bin/sh\n", 0o755)
 	write(t, root, "usr/bin/appbundle", "#!/bin/sh\n", 0o755)
 	if err := os.MkdirAll(root+"/usr/lib", 0o755); err != nil {
 		t.Fatal(err)
