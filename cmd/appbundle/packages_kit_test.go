@@ -21,7 +21,7 @@ type kit struct {
 	deb      string    // the Debian package of appbundle
 	secret   string    // file of an OpenPGP key
 	public   string    // its public half
-	shops    [2]string // an app, installed, at 1.0.0 with flask 3.1.2, and at 1.1.0 with 3.1.3
+	shops    [2]string // an app, installed, at 1.0.0 with flask 3.1.2, and in a strict sandbox at 1.1.0 with 3.1.3
 }
 
 // TestPackages installs packages with the tools that users have, as root of this
@@ -73,7 +73,7 @@ func newKit(t *testing.T) *kit {
 	platform(t, k.platform)
 	indexRepo(t, k.platform)
 	for i, version := range []string{"1.0.0", "1.1.0"} {
-		ini := "[app]\nname = shop\nversion = " + version + "\nlicense = MIT\n[package]\nmaintainer = Ann <ann@example.org>\nhomepage = https://shop.example.org\n"
+		ini := "[app]\nname = shop\nversion = " + version + "\nlicense = MIT\n[package]\nmaintainer = Ann <ann@example.org>\nhomepage = https://shop.example.org\nsandbox = " + []string{"default", "strict"}[i] + "\n"
 		k.shops[i] = k.app(t, "shop-"+version, ini, fmt.Sprintf("flask==3.1.%d\ngunicorn\n", i+2), flaskApp)
 	}
 	return k
