@@ -107,55 +107,44 @@ func (p *planner) scripts() Scripts {
     systemd-tmpfiles --create %[1]s.conf || :
 fi
 `, p.app.Name)
-	running := `test -d /run/systemd/system`
+	running := `test -d /run/systemd/system` // sd_booted(3)
 	upgraded := "systemctl try-restart " + unit
 	if p.app.Config.Package.Rolling {
 		upgraded = fmt.Sprintf("! systemctl is-active --quiet %[1]s || systemctl kill --kill-who=main --signal=USR2 %[1]s", unit)
 	}
+	reload := fmt.Sprintf(`if %s; then
+    systemctl daemon-reload || :
+fi
+`, running)
+	enabled := fmt.Sprintf(`if command -v systemctl >/dev/null 2>&1; then
+    systemctl --no-reload preset %s || :
+fi
+`, unit)
+	disabled := fmt.Sprintf(`if %[2]s; then
+    systemctl disable --now %[1]s || :
+elif command -v systemctl >/dev/null 2>&1; then
+    systemctl --no-reload disable %[1]s || :
+fi
+`, unit, running)
+	restarted := fmt.Sprintf(`if %s; then
+    %s || :
+fi
+`, running, upgraded)
 	if p.format == Deb {
 		return Scripts{
-			PostInstall: "set -e\n" + fmt.Sprintf(`test "$1" = configure || exit 0
-%[3]sif %[2]s; then
-    systemctl daemon-reload
-    if test -n "$2"; then
-        %[4]s
-    else
-        systemctl preset %[1]s || :
-    fi
-fi
-`, unit, running, made, upgraded),
-			PreRemove: "set -e\n" + fmt.Sprintf(`test "$1" = remove || exit 0
-if %[2]s; then
-    systemctl disable --now %[1]s
-fi
-`, unit, running),
-			PostRemove: "set -e\n" + fmt.Sprintf(`if %s; then
-    systemctl daemon-reload
-fi
-`, running),
+			PostInstall: "test \"$1\" = configure || exit 0\n" + made + reload + "if test -z \"$2\"; then\n" + indent(enabled) + "else\n" + indent(restarted) + "fi\n",
+			PreRemove:   "test \"$1\" = remove || exit 0\n" + disabled,
+			PostRemove:  reload,
 		}
 	}
 	return Scripts{
-		PostInstall: fmt.Sprintf(`%[3]sif %[2]s; then
-    systemctl daemon-reload || :
-    if test "$1" -eq 1; then
-        systemctl preset %[1]s || :
-    fi
-fi
-:
-`, unit, running, made),
-		PreRemove: fmt.Sprintf(`if test "$1" -eq 0 && %[2]s; then
-    systemctl disable --now %[1]s || :
-fi
-:
-`, unit, running),
-		PostRemove: fmt.Sprintf(`if %[2]s; then
-    systemctl daemon-reload || :
-    if test "$1" -ge 1; then
-        %[3]s || :
-    fi
-fi
-:
-`, unit, running, upgraded),
+		PostInstall: made + "if test \"$1\" -eq 1; then\n" + indent(enabled) + "fi\n" + reload + ":\n",
+		PreRemove:   "if test \"$1\" -eq 0; then\n" + indent(disabled) + "fi\n:\n",
+		PostRemove:  reload + "if test \"$1\" -ge 1; then\n" + indent(restarted) + "fi\n:\n",
 	}
+}
+
+// indent moves the lines of a script to the right.
+func indent(lines string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSuffix(lines, "\n"), "\n", "\n    ") + "\n"
 }

@@ -11,8 +11,8 @@ import (
 	"appbundle/schema"
 )
 
-// TestScripts runs the scripts as package managers call them, on a host where
-// systemd runs, and compares what systemctl is told.
+// TestScripts runs the scripts as package managers call them, on a host where systemd
+// runs and in an image of one, and compares what systemctl is told.
 func TestScripts(t *testing.T) {
 	for _, tt := range []struct {
 		format  Format
@@ -20,9 +20,10 @@ func TestScripts(t *testing.T) {
 		args    string
 		rolling bool
 		idle    bool // the unit is not active
+		image   bool // systemd is there and does not run
 		want    string
 	}{
-		{format: RPM, script: "postinstall", args: "1", want: "daemon-reload; preset shop.service"},
+		{format: RPM, script: "postinstall", args: "1", want: "--no-reload preset shop.service; daemon-reload"},
 		{format: RPM, script: "postinstall", args: "2", want: "daemon-reload"},
 		{format: RPM, script: "preremove", args: "1", want: ""},
 		{format: RPM, script: "preremove", args: "0", want: "disable --now shop.service"},
@@ -30,7 +31,13 @@ func TestScripts(t *testing.T) {
 		{format: RPM, script: "postremove", args: "1", want: "daemon-reload; try-restart shop.service"},
 		{format: RPM, script: "postremove", args: "1", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
 		{format: RPM, script: "postremove", args: "1", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
-		{format: Deb, script: "postinstall", args: "configure", want: "daemon-reload; preset shop.service"},
+		{format: RPM, script: "postinstall", args: "1", image: true, want: "--no-reload preset shop.service"},
+		{format: RPM, script: "preremove", args: "0", image: true, want: "--no-reload disable shop.service"},
+		{format: RPM, script: "postremove", args: "1", image: true, want: ""},
+		{format: Deb, script: "postinstall", args: "configure", image: true, want: "--no-reload preset shop.service"},
+		{format: Deb, script: "postinstall", args: "configure 1.0-1", image: true, want: ""},
+		{format: Deb, script: "preremove", args: "remove", image: true, want: "--no-reload disable shop.service"},
+		{format: Deb, script: "postinstall", args: "configure", want: "daemon-reload; --no-reload preset shop.service"},
 		{format: Deb, script: "postinstall", args: "configure 1.0-1", want: "daemon-reload; try-restart shop.service"},
 		{format: Deb, script: "postinstall", args: "configure 1.0-1", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
 		{format: Deb, script: "postinstall", args: "configure 1.0-1", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
@@ -43,15 +50,15 @@ func TestScripts(t *testing.T) {
 		p.app.Config.Package.Rolling = tt.rolling
 		s := p.scripts()
 		text := map[string]string{"postinstall": s.PostInstall, "preremove": s.PreRemove, "postremove": s.PostRemove}[tt.script]
-		if got := callsOf(t, text, strings.Fields(tt.args), tt.idle); got != tt.want {
-			t.Errorf("%s %s %s, rolling %v, idle %v: systemctl gets %q, want %q", tt.format, tt.script, tt.args, tt.rolling, tt.idle, got, tt.want)
+		if got := callsOf(t, text, strings.Fields(tt.args), tt.idle, tt.image); got != tt.want {
+			t.Errorf("%+v: systemctl gets %q", tt, got)
 		}
 	}
 }
 
 // callsOf runs a script that has to succeed, with a systemctl that writes what it
 // is told.
-func callsOf(t *testing.T, script string, args []string, idle bool) string {
+func callsOf(t *testing.T, script string, args []string, idle, image bool) string {
 	t.Helper()
 	dir := t.TempDir()
 	status := "0"
@@ -66,7 +73,11 @@ func callsOf(t *testing.T, script string, args []string, idle bool) string {
 	if !strings.Contains(script, booted) {
 		t.Fatalf("the script does not ask whether systemd runs:\n%s", script)
 	}
-	cmd := exec.Command("/bin/sh", append([]string{"-e", "-c", strings.ReplaceAll(script, booted, "true"), "script"}, args...)...)
+	runs := "true"
+	if image {
+		runs = "false"
+	}
+	cmd := exec.Command("/bin/sh", append([]string{"-e", "-c", strings.ReplaceAll(script, booted, runs), "script"}, args...)...)
 	cmd.Env = []string{"PATH=" + dir + ":/nonexistent"}
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, said, script)

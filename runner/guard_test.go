@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -167,6 +168,20 @@ func TestGuardForwards(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Where a sandbox keeps clone3 from the supervisor, and with it the cgroup of each
+// process, it runs without them.
+func TestNoClone(t *testing.T) {
+	cfg := Config{Name: testName(), RunDir: filepath.Join(hostDir(t), "run"), Watchers: []schema.Watcher{script("web", "pid=main", "hold")}}
+	p := newParty(t, "guard", "bar", runStep(t, cfg))
+	p.line("limited no cgroup (")
+	p.parent("web.1 | main")
+	p.signal(unix.SIGTERM)
+	p.line("supervised: <nil>")
+	if got := p.exit(); got != "exit status 0" {
+		t.Errorf("the guard ended with %s, want 0", got)
+	}
 }
 
 // The status of the supervisor is the guard's, and what it leaves is ended.

@@ -32,7 +32,7 @@ const maxCopies = 100
 // supervisor of the same name that lives holds that. What supervisors that died
 // left there is ended first: ended says how many processes that were. An error
 // says why there is no such directory: the host has no v2 hierarchy, or this
-// user may not write there.
+// user may not write there, or processes cannot be started in it.
 func OpenCgroups(name string) (c *Cgroups, ended int, err error) {
 	base, err := ownCgroup()
 	if err != nil {
@@ -41,6 +41,9 @@ func OpenCgroups(name string) (c *Cgroups, ended int, err error) {
 	// Permission to make a directory is not yet permission to move a process there.
 	if err := unix.Access(filepath.Join(base, "cgroup.procs"), unix.W_OK); err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", filepath.Join(base, "cgroup.procs"), err)
+	}
+	if err := canCloneIntoCgroup(); err != nil {
+		return nil, 0, err
 	}
 	for n := 1; n <= maxCopies; n++ {
 		dir := filepath.Join(base, name)
