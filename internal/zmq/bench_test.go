@@ -64,6 +64,7 @@ func connPair(tb testing.TB) (client, server net.Conn) {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() { a.Close(); b.Close() })
 	return a, b
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -75,6 +76,9 @@ func dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 	return nil, fmt.Errorf("%s: %w", endpoint, cause(err))
 }
 
+// binds makes names of this process different from each other.
+var binds atomic.Uint64
+
 // bindUnix listens at path. Who binds holds the lock of PATH.lock for as long as
 // it listens; the socket gets its name when it can be connected to, and takes the
 // place of one that nobody listens at. remove takes the file away, if it is still
@@ -99,14 +103,14 @@ func bindUnix(path string, mode fs.FileMode) (ln *net.UnixListener, remove func(
 		return nil, nil, err
 	}
 
-	// A name beside the last one, through the directory's descriptor: it may be
-	// longer than the kernel takes.
+	// A name beside the last one, through the directory's descriptor, for with its
+	// directory it may be longer than the kernel takes.
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return nil, nil, err
 	}
 	defer dir.Close()
-	temporary := fmt.Sprintf("/proc/self/fd/%d/.%s.%d", dir.Fd(), filepath.Base(path), os.Getpid())
+	temporary := fmt.Sprintf("/proc/self/fd/%d/.bind.%d.%d", dir.Fd(), os.Getpid(), binds.Add(1))
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err // of a process with our pid, which is gone
 	}

@@ -135,8 +135,11 @@ func (r *Router) link(to string) (*Link, error) {
 
 // explain says that the peer has gone meanwhile.
 func (r *Router) explain(to string, err error) error {
-	if err == nil || errors.Is(err, ErrFull) || r.base().Err() != nil {
+	if err == nil || errors.Is(err, ErrFull) {
 		return err
+	}
+	if r.base().Err() != nil {
+		return ErrClosed
 	}
 	return fmt.Errorf("%w any more: %q: %w", ErrUnknownPeer, to, err)
 }

@@ -200,6 +200,7 @@ func TestSecondIdentity(t *testing.T) {
 	if e := events.await(t, Down); e.Err == nil || e.Err.Error() != "another peer has its identity, and it does not answer" {
 		t.Errorf("down: %v", e.Err)
 	}
+	events.await(t, Up)
 	if err := r.Send(soon(t), "stopped", []byte("job")); err != nil {
 		t.Fatal(err)
 	}
@@ -528,7 +529,7 @@ func TestConnectBeforeBind(t *testing.T) {
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	cfg.Reconnect.First = time.Hour
+	cfg, events = watched(SocketConfig{Reconnect: Reconnect{First: time.Hour}})
 	go func() { connected <- newDealer(t, cfg).Connect(ctx, ipc(t)) }()
 	events.await(t, Retrying)
 	cancel()
