@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/nacl/box"
 	"golang.org/x/crypto/nacl/secretbox"
 )
 
@@ -179,7 +180,7 @@ func TestCurveHostilePeer(t *testing.T) {
 	server, events := watched(server)
 	r := newRouter(t, server)
 	endpoint := bind(t, r, "tcp://127.0.0.1:0")
-	box := func(flags byte, n int) func(*session) []byte {
+	boxOf := func(flags byte, n int) func(*session) []byte {
 		return func(s *session) []byte { return s.seal(nil, flags, make([]byte, n)) }
 	}
 	command := func(name string, n int) func(*session) []byte {
@@ -196,20 +197,20 @@ func TestCurveHostilePeer(t *testing.T) {
 		{"a short frame", func(*session) []byte { return message("x") }, "the peer sent a frame of 1 bytes that is no MESSAGE of CURVE"},
 		{"a command outside of a box", func(*session) []byte { return appendCommand(nil, "PING", []byte{0, 0}) }, "the peer sent a frame of 7 bytes that is no MESSAGE of CURVE"},
 		{"a frame of 2^62 bytes", func(*session) []byte { return binary.BigEndian.AppendUint64([]byte{flagLong}, 1<<62) }, "the peer sent a message of over 10000 bytes"},
-		{"a long message", box(0, 10001), "the peer sent a message of over 10000 bytes"},
-		{"frames that are long together", func(s *session) []byte { return append(box(flagMore, 6000)(s), box(0, 6000)(s)...) }, "the peer sent a message of over 10000 bytes"},
+		{"a long message", boxOf(0, 10001), "the peer sent a message of over 10000 bytes"},
+		{"frames that are long together", func(s *session) []byte { return append(boxOf(flagMore, 6000)(s), boxOf(0, 6000)(s)...) }, "the peer sent a message of over 10000 bytes"},
 		{"short frames that are long together", func(s *session) []byte {
-			return slices.Concat(box(flagMore, 4000)(s), box(flagMore, 4000)(s), box(flagMore, 4000)(s))
+			return slices.Concat(boxOf(flagMore, 4000)(s), boxOf(flagMore, 4000)(s), boxOf(flagMore, 4000)(s))
 		}, "the peer sent a message of over 10000 bytes"},
 		{"many frames", func(s *session) []byte {
-			return slices.Concat(box(flagMore, 1)(s), box(flagMore, 1)(s), box(flagMore, 1)(s), box(0, 1)(s))
+			return slices.Concat(boxOf(flagMore, 1)(s), boxOf(flagMore, 1)(s), boxOf(flagMore, 1)(s), boxOf(0, 1)(s))
 		}, "the peer sent more than 3 frames in a message"},
-		{"reserved flags", box(4, 1), "the peer sent flags 0x04 in a box"},
-		{"a command with MORE", box(flagMore|boxCommand, 1), "the peer sent flags 0x03 in a box"},
+		{"reserved flags", boxOf(4, 1), "the peer sent flags 0x04 in a box"},
+		{"a command with MORE", boxOf(flagMore|boxCommand, 1), "the peer sent flags 0x03 in a box"},
 		{"a long command", command("PING", 5000), "the peer sent a command of 5005 bytes; at most 4095 are read"},
 		{"a bad PING", command("PING", 1), "the peer sent a PING of 1 bytes; it has 2 to 18"},
-		{"something twice", func(s *session) []byte { b := box(0, 1)(s); return append(b, b...) }, "the peer sent nonce 3 after 3: something is sent again"},
-		{"a changed box", func(s *session) []byte { b := box(0, 1)(s); b[len(b)-1]++; return b }, "the peer sent a box that does not open: a wrong key, or somebody between"},
+		{"something twice", func(s *session) []byte { b := boxOf(0, 1)(s); return append(b, b...) }, "the peer sent nonce 3 after 3: something is sent again"},
+		{"a changed box", func(s *session) []byte { b := boxOf(0, 1)(s); b[len(b)-1]++; return b }, "the peer sent a box that does not open: a wrong key, or somebody between"},
 		{"a box for the other direction", func(s *session) []byte {
 			b := append(appendHeader(nil, 0, boxed), messageName...)
 			b = binary.BigEndian.AppendUint64(b, 9)
@@ -236,13 +237,13 @@ func TestCurveHostilePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	all := box(flagMore, 5)(l.session)
+	all := boxOf(flagMore, 5)(l.session)
 	for range 1000 {
 		all = append(all, command("WHAT", 4000)(l.session)...)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if _, err := l.nc.Write(append(all, box(0, 6)(l.session)...)); err != nil {
+	if _, err := l.nc.Write(append(all, boxOf(0, 6)(l.session)...)); err != nil {
 		t.Fatal(err)
 	}
 	for m := recv(t, r); ; m = recv(t, r) { // what came before its error is still there
@@ -296,4 +297,47 @@ func TestKeys(t *testing.T) {
 // sealedWith appends a box of what a peer with the session's key wants.
 func sealedWith(b, plain []byte, nonce *[24]byte, s *session) []byte {
 	return secretbox.Seal(b, plain, nonce, &s.key)
+}
+
+// A client vouches for its ephemeral key at one server: what it said to another
+// is worth nothing here.
+func TestCurveVouch(t *testing.T) {
+	keys := func() ([32]byte, [32]byte) {
+		public, secret, err := GenerateKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return public, [32]byte(secret)
+	}
+	own, _ := keys()
+	other, _ := keys()
+	long, longSecret := keys()
+	ephemeral, ephemeralSecret := keys()
+	serverEphemeral, serverSecret := keys()
+	cookie := make([]byte, cookieSize)
+	for _, tt := range []struct {
+		name      string
+		key       [32]byte // that is vouched for
+		server    [32]byte
+		by        [32]byte
+		wantError bool
+	}{
+		{"right", ephemeral, own, longSecret, false},
+		{"another server", ephemeral, other, longSecret, true},
+		{"another ephemeral key", other, own, longSecret, true},
+		{"another client", ephemeral, own, ephemeralSecret, true},
+	} {
+		nonce := make([]byte, 16)
+		plain := slices.Concat(long[:], nonce)
+		plain = box.Seal(plain, slices.Concat(tt.key[:], tt.server[:]), longNonce("VOUCH---", nonce), &serverEphemeral, &tt.by)
+		plain = append(plain, "metadata"...)
+		client := newSession(&serverEphemeral, &ephemeralSecret, false)
+		initiate := binary.BigEndian.AppendUint64(slices.Clone(cookie), 2)
+		initiate = sealedWith(initiate, plain, shortNonce("CurveZMQINITIATE", 2), client)
+		server := newSession(&ephemeral, &serverSecret, true)
+		key, metadata, err := openInitiate(initiate, cookie, server, &ephemeral, &serverSecret, own)
+		if (err != nil) != tt.wantError || err == nil && (key != long || string(metadata) != "metadata") {
+			t.Errorf("%s: %v, %q, %v", tt.name, key, metadata, err)
+		}
+	}
 }
