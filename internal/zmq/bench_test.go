@@ -110,3 +110,98 @@ func BenchmarkEcho(b *testing.B) {
 		})
 	}
 }
+
+// The same through sockets: ROUTER and DEALER, with Handle and with Recv, NULL and
+// CURVE.
+func BenchmarkSockets(b *testing.B) {
+	public, secret, err := GenerateKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	server, client := &CurveServer{Secret: secret, Allow: []PublicKey{public}}, &CurveClient{Secret: secret, Server: public}
+	for _, tt := range []struct {
+		name     string
+		endpoint func(testing.TB) string
+		server   Security
+		client   Security
+		handle   bool
+	}{
+		{"NULL/Handle", ipc, nil, nil, true},
+		{"NULL/Recv", ipc, nil, nil, false},
+		{"CURVE/Handle", func(testing.TB) string { return "tcp://127.0.0.1:0" }, server, client, true},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			var r *Router
+			cfg := SocketConfig{Config: Config{Security: tt.server}}
+			echo := func(m *Message) {
+				if err := r.TrySend(m.From, m.Frames...); err != nil {
+					b.Error(err)
+				}
+				m.Release()
+			}
+			if tt.handle {
+				cfg.Handle = echo
+			}
+			r = newRouter(b, cfg)
+			d := newDealer(b, SocketConfig{Config: Config{Security: tt.client}})
+			connect(b, d, bind(b, r, tt.endpoint(b)))
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for !tt.handle {
+					m, err := r.Recv(ctx)
+					if err != nil {
+						return
+					}
+					echo(m)
+				}
+			}()
+			const window = 64
+			body := make([]byte, 100)
+			b.ReportAllocs()
+			sent := 0
+			for got := 0; b.Loop(); got++ {
+				for ; sent < got+window; sent++ {
+					if err := d.Send(ctx, body); err != nil {
+						b.Fatal(err)
+					}
+				}
+				m, err := d.Recv(ctx)
+				if err != nil {
+					b.Fatal(err)
+				}
+				m.Release()
+			}
+			cancel()
+			<-ended
+		})
+	}
+}
+
+// One message for 100 subscribers, of which every tenth wants it.
+func BenchmarkPublish(b *testing.B) {
+	cfg, events := watched(SocketConfig{Config: Config{Linger: patience}})
+	p := newPub(b, cfg)
+	endpoint := bind(b, p, ipc(b))
+	for i := range 100 {
+		s := newSub(b, SocketConfig{Handle: func(m *Message) { m.Release() }})
+		topic := "other"
+		if i%10 == 0 {
+			topic = "watcher."
+		}
+		if err := s.Subscribe(topic); err != nil {
+			b.Fatal(err)
+		}
+		connect(b, s, endpoint)
+		events.await(b, Subscribed)
+	}
+	topic, body := []byte("watcher.web.reap"), make([]byte, 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.Send(topic, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(p.Dropped())/float64(b.N), "dropped/op")
+}

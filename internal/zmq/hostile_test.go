@@ -174,14 +174,14 @@ func TestLimits(t *testing.T) {
 // dropped in time. The oldest goes when there are too many.
 func TestSilentHandshake(t *testing.T) {
 	leavesNothing(t)
-	cfg, events := watched(SocketConfig{Config: Config{Handshake: 100 * time.Millisecond}})
+	cfg, events := watched(SocketConfig{Config: Config{Handshake: 300 * time.Millisecond}})
 	r := newRouter(t, cfg)
 	endpoint := bind(t, r, ipc(t))
 	silent, slow := dialRaw(t, endpoint), dialRaw(t, endpoint)
 	slow.send([]byte{0xff})
 	works(t, r, endpoint)
 	for range 2 {
-		if err := events.await(t, Refused).Err; err == nil || err.Error() != "no handshake within 100ms" {
+		if err := events.await(t, Refused).Err; err == nil || err.Error() != "no handshake within 300ms" {
 			t.Errorf("refused: %v", err)
 		}
 	}

@@ -217,7 +217,7 @@ func TestInterop(t *testing.T) {
 			run("their REQ dials our ROUTER, with heartbeats", func(t *testing.T) {
 				cfg, events := watched(server)
 				r := newRouter(t, cfg)
-				p := f.run(t, asks("REQ", "connect", bind(t, r, w.endpoint(t)), append(w.toClient, "heartbeat=50")...)...)
+				p := f.run(t, asks("REQ", "connect", bind(t, r, w.endpoint(t)), append(w.toClient, "heartbeat=150")...)...)
 				if minor := events.await(t, Up).Peer.Minor; minor != 1 {
 					t.Errorf("libzmq speaks 3.%d, want 3.1", minor)
 				}
@@ -229,7 +229,7 @@ func TestInterop(t *testing.T) {
 			})
 			run("our DEALER dials their ROUTER, with heartbeats", func(t *testing.T) {
 				cfg := client
-				cfg.Heartbeat.Interval = 50 * time.Millisecond
+				cfg.Heartbeat = Heartbeat{Interval: 50 * time.Millisecond, Timeout: patience}
 				d := newDealer(t, cfg)
 				connect(t, d, f.run(t, append([]string{"echo", "ROUTER", "bind", wild(w.endpoint(t))}, w.toServer...)...).endpoint)
 				ask(t, d)

@@ -401,7 +401,7 @@ func TestSizes(t *testing.T) {
 // Our heartbeat ends a silent peer, and keeps one that answers.
 func TestHeartbeat(t *testing.T) {
 	leavesNothing(t)
-	cfg, events := watched(SocketConfig{Config: Config{Heartbeat: Heartbeat{Interval: 20 * time.Millisecond}}})
+	cfg, events := watched(SocketConfig{Config: Config{Heartbeat: Heartbeat{Interval: 20 * time.Millisecond, Timeout: 400 * time.Millisecond}}})
 	r := newRouter(t, cfg)
 	endpoint := bind(t, r, ipc(t))
 	alive := dialRaw(t, endpoint).shake(1, "DEALER", "alive")
@@ -676,6 +676,8 @@ func TestSlowSubscriber(t *testing.T) {
 	const n = 1000
 	body := make([]byte, 10<<10)
 	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools hold goes with the second
 	runtime.ReadMemStats(&before)
 	for i := range n {
 		if err := p.Send([]byte("topic"), body); err != nil {
@@ -687,8 +689,10 @@ func TestSlowSubscriber(t *testing.T) {
 			}
 		}
 	}
+	runtime.GC()
+	runtime.GC()
 	runtime.ReadMemStats(&after)
-	if took := int64(after.HeapAlloc) - int64(before.HeapAlloc); took > 16<<20 {
+	if took := int64(after.HeapAlloc) - int64(before.HeapAlloc); took > 4<<20 {
 		t.Errorf("a subscriber that does not read took %d bytes", took)
 	}
 	if got := p.Dropped(); got < n/2 || got > n-100 {

@@ -99,7 +99,7 @@ int main(int argc, char **argv) {
 		}
 		if (options.count("heartbeat")) {
 			zmq::pollitem_t item = {monitor.handle(), 0, ZMQ_POLLIN, 0};
-			want(zmq::poll(&item, 1, std::chrono::milliseconds(6 * std::stoi(options["heartbeat"]))) == 0, "the connection ended");
+			want(zmq::poll(&item, 1, std::chrono::milliseconds(4 * std::stoi(options["heartbeat"]))) == 0, "the connection ended");
 		}
 		send(sock, {"ok"});
 	} else if (mode == "publish") {

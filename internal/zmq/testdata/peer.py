@@ -59,7 +59,7 @@ elif mode == "ask":
             sent += 1
         want(receive() == [b"%d" % got, body(got)], "an echo is not what was sent")
     if "heartbeat" in options:
-        want(not monitor.poll(6 * int(options["heartbeat"])), "the connection ended")
+        want(not monitor.poll(4 * int(options["heartbeat"])), "the connection ended")
     sock.send_multipart([b"ok"])
 elif mode == "publish":
     i = 0
