@@ -2,6 +2,7 @@
 //
 // usage: peer MODE TYPE bind|connect ENDPOINT [KEY=VALUE]...
 
+#include <unistd.h>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -103,7 +104,8 @@ int main(int argc, char **argv) {
 		}
 		send(sock, {"ok"});
 	} else if (mode == "publish") {
-		for (int i = 0;; i++) {
+		const pid_t parent = getppid();
+		for (int i = 0; getppid() == parent; i++) { // else the test was killed
 			for (const std::string topic : {"a", "b"})
 				send(sock, {topic, std::to_string(i), body(i)});
 			zmq_poll(nullptr, 0, 1);
