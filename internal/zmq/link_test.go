@@ -219,6 +219,13 @@ func TestPeer(t *testing.T) {
 	cfg, events := watched(SocketConfig{})
 	r = newRouter(t, cfg)
 	endpoint = bind(t, r, ipc(t))
+	p := dialRaw(t, endpoint).shake(1, "REQ", "asks")
+	p.send(message("", "who am I"))
+	want.Type, want.Identity = "REQ", "asks"
+	if got := wantText(t, r, "", "who am I").Peer; *got != want {
+		t.Errorf("a message of %+v, want %+v", *got, want)
+	}
+	events.await(t, Up)
 	for _, tt := range []struct{ major, minor, want byte }{{3, 0, 0}, {3, 1, 1}, {3, 2, 2}, {4, 0, 1}} {
 		p := dialRaw(t, endpoint)
 		g := greeting(tt.minor, "NULL")

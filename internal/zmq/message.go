@@ -15,6 +15,7 @@ import (
 type Message struct {
 	Frames [][]byte // at least one
 	From   string   // of a ROUTER socket: the identity of the peer
+	Peer   *Peer    // of a socket: who sent it, and by which credentials; not to be changed
 
 	released bool
 	size     int64 // bytes of all frames
@@ -41,7 +42,7 @@ func (m *Message) Release() {
 	}
 	clear(m.Frames)
 	m.Frames, m.bufs = nil, m.bufs[:0]
-	m.From, m.size, m.used, m.released = "", 0, 0, true
+	m.From, m.Peer, m.size, m.used, m.released = "", nil, 0, 0, true
 	clear(m.frames[:])
 	messages.Put(m)
 }

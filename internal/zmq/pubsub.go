@@ -2,6 +2,7 @@ package zmq
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -100,7 +101,7 @@ func (p *Pub) subscription(m *member, add bool, topic []byte) {
 	p.mu.Unlock()
 	switch {
 	case err != nil:
-		m.link.closeFor(err)
+		m.link.closeFor(&ProtocolError{err.Error()})
 	case add:
 		p.cfg.tell(Event{Kind: Subscribed, Peer: m.link.peer, Topic: string(topic)})
 	}
@@ -108,6 +109,8 @@ func (p *Pub) subscription(m *member, add bool, topic []byte) {
 
 // maxTopics is how many bytes the topics of one peer may take, with 64 for each.
 const maxTopics = 1 << 20
+
+var errTopics = fmt.Errorf("subscriptions of over %d bytes", maxTopics)
 
 // subscriptions are the prefixes that one peer asked for, each with how often.
 type subscriptions struct {
@@ -121,9 +124,10 @@ func (s *subscriptions) add(topic string) error {
 		s.count, s.lengths = map[string]int{}, map[int]int{}
 	}
 	if s.count[topic] == 0 {
-		if s.size += len(topic) + 64; s.size > maxTopics {
-			return protocolErrorf("subscriptions of over %d bytes", maxTopics)
+		if s.size+len(topic)+64 > maxTopics {
+			return errTopics
 		}
+		s.size += len(topic) + 64
 		s.lengths[len(topic)]++
 	}
 	s.count[topic]++
@@ -190,7 +194,8 @@ func NewSub(cfg SocketConfig) (*Sub, error) {
 func (s *Sub) Recv(ctx context.Context) (*Message, error) { return s.inbox.take(ctx) }
 
 // Subscribe asks all peers, also later ones, for messages that begin with topic.
-// Asking twice needs two calls of Unsubscribe.
+// Asking twice needs two calls of Unsubscribe. All topics together may take 1 MiB,
+// as those of one peer of a [Pub], with 64 bytes for each.
 func (s *Sub) Subscribe(topic string) error { return s.change(topic, true) }
 
 // Unsubscribe takes one Subscribe back.

@@ -19,7 +19,8 @@ type SocketConfig struct {
 	Reconnect Reconnect
 	// Handle is called with each message instead of Recv, in the goroutine that
 	// reads from the peer: while it runs nothing more of this peer is read. It
-	// owns the message. A PUB socket has no use for it.
+	// owns the message, and must not call Close of the socket, which waits for it.
+	// A PUB socket has no use for it.
 	Handle func(*Message)
 }
 
@@ -271,6 +272,7 @@ func (s *socket) detach(m *member, endpoint string, err error) {
 
 // deliver hands a message to Handle, or to Recv.
 func (s *socket) deliver(m *member, message *Message) {
+	message.Peer = &m.link.peer
 	switch {
 	case s.base().Err() != nil:
 		message.Release()

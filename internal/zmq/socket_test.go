@@ -772,6 +772,26 @@ func TestTooManyTopics(t *testing.T) {
 	}
 }
 
+// Nor does a SUB ask for more than that, and it goes on with what it has.
+func TestSubscribeTooMuch(t *testing.T) {
+	leavesNothing(t)
+	sub := newSub(t, SocketConfig{})
+	if err := sub.Subscribe(strings.Repeat("t", maxTopics-64)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := sub.Subscribe(""); err == nil || err.Error() != "subscriptions of over 1048576 bytes" {
+			t.Errorf("Subscribe to too much = %v", err)
+		}
+	}
+	if err := sub.Unsubscribe(strings.Repeat("t", maxTopics-64)); err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.Subscribe("t"); err != nil {
+		t.Errorf("Subscribe when there is room again = %v", err)
+	}
+}
+
 // A SUB asks in the form that its peer knows, again after a reconnect, and does
 // not hear what it no longer wants.
 func TestSubscriber(t *testing.T) {
