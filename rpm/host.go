@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
+
+	"appbundle/schema"
 )
 
 // host adds what makes the application a service of the host: its unit, its user,
@@ -24,6 +27,29 @@ func (p *planner) host(pkg *Package) {
 	pkg.Files = append(pkg.Files,
 		textFile("/usr/lib/tmpfiles.d/"+name+".conf", Regular, 0o644, fmt.Sprintf("d /var/lib/%s 0750 %s %s -\n", name, user, group)))
 	pkg.Scripts = p.scripts()
+}
+
+// stopTime is after how many seconds systemd kills what does not end: not before the
+// supervisor has done so.
+func (p *planner) stopTime() int {
+	grace := schema.DefaultWatcher("").GracefulTimeout
+	for i := range p.app.Config.Watchers {
+		grace = max(grace, p.app.Config.Watchers[i].GracefulTimeout)
+	}
+	return int((grace + 30*time.Second + time.Second - 1) / time.Second)
+}
+
+// sandbox are the lines of the unit that take rights away. The one to listen below
+// port 1024 stays with an application that does.
+func (p *planner) sandbox() string {
+	lines := sandboxes[cmp.Or(p.app.Config.Package.Sandbox, "default")]
+	for _, s := range p.app.Config.Sockets {
+		if s.Path == "" && s.Port > 0 && s.Port < 1024 {
+			const bind = "CAP_NET_BIND_SERVICE"
+			return strings.ReplaceAll(lines, "CapabilityBoundingSet=\n", "CapabilityBoundingSet="+bind+"\n") + "AmbientCapabilities=" + bind + "\n"
+		}
+	}
+	return lines
 }
 
 // environmentFile is the configuration that the administrator may edit.
@@ -90,12 +116,12 @@ RuntimeDirectory=%s
 RuntimeDirectoryMode=0750
 Delegate=yes
 KillMode=mixed
-TimeoutStopSec=60
+TimeoutStopSec=%d
 Restart=on-failure
 %s
 [Install]
 WantedBy=multi-user.target
-`, strings.ReplaceAll(about, "%", "%%"), p.home, user, group, p.home, name, name, name, sandboxes[cmp.Or(p.app.Config.Package.Sandbox, "default")])
+`, strings.ReplaceAll(about, "%", "%%"), p.home, user, group, p.home, name, name, name, p.stopTime(), p.sandbox())
 }
 
 // scripts tell systemd what came and went. They do nothing where it does not run,

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"appbundle/bundle"
 	"appbundle/install"
@@ -186,6 +187,45 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 		}
 		for line := range strings.Lines(s[1]) {
 			fmt.Fprintf(b, "\t%s", line)
+		}
+	}
+}
+
+// TestPlanUnit has in its unit what app.ini asks of the host: patience, and a port
+// below 1024.
+func TestPlanUnit(t *testing.T) {
+	app := planApp(t)
+	slow := schema.DefaultWatcher("slow")
+	slow.GracefulTimeout = 90500 * time.Millisecond
+	for _, tt := range []struct {
+		port    int
+		sandbox string
+		want    []string
+		not     string
+	}{
+		{8080, "strict", []string{"TimeoutStopSec=121\n", "CapabilityBoundingSet=\n"}, "AmbientCapabilities"},
+		{80, "strict", []string{"CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"}, "CapabilityBoundingSet=\n"},
+		{443, "none", []string{"AmbientCapabilities=CAP_NET_BIND_SERVICE\n"}, "CapabilityBoundingSet"},
+	} {
+		app.Config.Watchers, app.Config.Sockets = []schema.Watcher{slow}, []schema.Socket{{Name: "web", Port: tt.port}}
+		app.Config.Package.Sandbox = tt.sandbox
+		packages, _, err := Plan(RPM, Input{App: app})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range packages[0].Files {
+			if f.Path != "/usr/lib/systemd/system/shop.service" {
+				continue
+			}
+			unit := content(t, f)
+			for _, want := range tt.want {
+				if !strings.Contains(unit, want) {
+					t.Errorf("port %d, %s: %q is not in\n%s", tt.port, tt.sandbox, want, unit)
+				}
+			}
+			if strings.Contains(unit, tt.not) {
+				t.Errorf("port %d, %s: %q is in\n%s", tt.port, tt.sandbox, tt.not, unit)
+			}
 		}
 	}
 }

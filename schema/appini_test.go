@@ -71,7 +71,7 @@ func TestAppINI(t *testing.T) {
 func TestEveryKeyDecodes(t *testing.T) {
 	values := map[string]string{
 		"app.name": "a", "app.version": "1.2.3", "app.description": "d", "app.license": "MIT", "app.interface": "wsgi",
-		"app.server": "uwsgi", "app.python": "3.12", "build.command": "make all", "build.outputs": "bin/*", "build.targets": "linux_x86_64", "package.user": "u", "package.group": "g", "package.sandbox": "strict", "package.rolling": "yes", "package.release": "2", "package.maintainer": "m", "package.homepage": "h",
+		"app.server": "uwsgi", "app.python": "3.12", "build.command": "make all", "build.outputs": "bin/*", "build.targets": "linux_x86_64", "package.user": "u", "package.group": "g", "package.sandbox": "strict", "package.rolling": "yes", "package.release": "2", "package.maintainer": "m", "package.homepage": "https://h.example",
 		"supervisor.umask": "022", "supervisor.warmup_delay": "1", "supervisor.pidfile": "p",
 		"watcher.cmd": "c", "watcher.args": "-x", "watcher.working_dir": "d", "watcher.uid": "u", "watcher.gid": "7",
 		"watcher.copy_env": "on", "watcher.numprocesses": "3", "watcher.warmup_delay": "0.5", "watcher.autostart": "no",

@@ -109,7 +109,7 @@ var packageKeys = []keySpec{
 	key("package", "rolling", "whether an upgrade of the package replaces the processes one at a time, and does not restart the supervisor; false without it", boolean, func(t *target) *bool { return &t.cfg.Package.Rolling }),
 	key("package", "release", "release of the packages: a number, counted up when the same version is packaged again", between(1, 1<<20), func(t *target) *int { return &t.cfg.Package.Release }),
 	key("package", "maintainer", "NAME <ADDRESS> of who makes the packages", oneLine, func(t *target) *string { return &t.cfg.Package.Maintainer }),
-	key("package", "homepage", "URL of the application", oneLine, func(t *target) *string { return &t.cfg.Package.Homepage }),
+	key("package", "homepage", "URL of the application, https or http", webURL, func(t *target) *string { return &t.cfg.Package.Homepage }),
 }
 
 var supervisorKeys = []keySpec{

@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"math"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -86,6 +87,15 @@ func oneOf[T ~string](values ...T) func(string) (T, *fault) {
 func oneLine(s string) (string, *fault) {
 	if strings.Contains(s, "\n") {
 		return "", &fault{"it has more than one line", "keep it in one", -1}
+	}
+	return s, nil
+}
+
+// webURL checks what others will click on.
+func webURL(s string) (string, *fault) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(s, " \n<>\"") {
+		return "", bad("%s is no URL of a page, such as https://example.org/shop", quote(s))
 	}
 	return s, nil
 }

@@ -38,7 +38,7 @@ Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
+			if err := o.check(opts.NoEnv); err != nil {
 				return &usageError{err: err}
 			}
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
@@ -68,7 +68,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 		return err
 	}
 	if !opts.NoEnv {
-		if err := packable(ctx, app, g.answers()); err != nil {
+		if err := packable(ctx, app, g.answers(), &o); err != nil {
 			return err
 		}
 	}

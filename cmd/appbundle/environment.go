@@ -154,7 +154,10 @@ func presentEnv(app *bundle.App) error {
 // packable refuses to build an archive without the environment that its lock
 // asks for, or with one that is something else. What is wrong with the lock
 // itself is a finding.
-func packable(ctx context.Context, app *bundle.App, cache string) error {
+func packable(ctx context.Context, app *bundle.App, cache string, o *packageOptions) error {
+	if app.Lock == nil && o.any() && len(demand(app).Requirements) > 0 {
+		return &unlockedError{envError{app.Dir, "is missing, and nobody makes it where a package is installed"}}
+	}
 	if app.Lock == nil || len(app.Lock.Packages) == 0 || app.Stale(app.Lock) != "" {
 		return nil
 	}
@@ -162,6 +165,9 @@ func packable(ctx context.Context, app *bundle.App, cache string) error {
 		return &envError{app.Dir, "has its packages in the system, and nothing to pack"}
 	}
 	if app.Entry(install.EnvDir) == nil {
+		if o.any() {
+			return &envError{app.Dir, "is missing"}
+		}
 		return &unbuiltError{envError{app.Dir, "is missing"}}
 	}
 	return currentEnv(ctx, app, cache)
@@ -174,6 +180,13 @@ func (e *envError) Error() string {
 	return quoteShell(relative(filepath.Join(e.dir, install.EnvDir))) + " " + e.why
 }
 func (e *envError) Hint() string { return "appbundle install " + quoteShell(relative(e.dir)) }
+
+// An unlockedError is an envError of an app without a lock.
+type unlockedError struct{ envError }
+
+func (e *unlockedError) Hint() string {
+	return "appbundle lock " + quoteShell(relative(e.dir)) + " && " + e.envError.Hint()
+}
 
 // An unbuiltError is an envError where an archive without one would do.
 type unbuiltError struct{ envError }

@@ -26,6 +26,8 @@ func gpg(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
 		return nil, ctx.Err()
 	case said == "":
 		return nil, fmt.Errorf("gpg: %w", err)
+	case strings.Contains(said, "Inappropriate ioctl for device"): // of the terminal that is not there
+		return nil, errors.New("gpg: nobody can be asked for the passphrase here; preset it with gpg-preset-passphrase, or set GPG_TTY")
 	default:
 		return nil, errors.New("gpg: " + strings.TrimPrefix(said[strings.LastIndexByte(said, '\n')+1:], "gpg: "))
 	}

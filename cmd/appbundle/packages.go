@@ -195,13 +195,22 @@ func externals(out *printer, app *bundle.App, in *rpm.Input, f rpm.Format) (buil
 	for _, p := range problems {
 		out.warn("appbundle: %v", p)
 	}
-	relations, _ = external.BuildRelations(t, app.External)
-	return relationsOf(relations), nil
+	answers, _ := external.For(t, app.External)
+	for i := range answers {
+		if answers[i].Build { // what is needed at run time too is not needed to pack it
+			build = append(build, relationsOf(answers[i].BuildRequires)...)
+		}
+	}
+	return build, nil
 }
 
 func relationsOf(list []external.Relation) (all []rpm.Relation) {
 	for _, r := range list {
-		all = append(all, rpm.Relation{Name: r.Name, Op: r.Op, Version: r.Version})
+		op := r.Op
+		if op == "<<" || op == ">>" { // dpkg's words
+			op = op[1:]
+		}
+		all = append(all, rpm.Relation{Name: r.Name, Op: op, Version: r.Version})
 	}
 	return all
 }

@@ -55,15 +55,20 @@ func (o *packageOptions) maxFile() int64 {
 }
 
 // check refuses flags that mean nothing.
-func (o *packageOptions) check() error {
+func (o *packageOptions) check(noEnv bool) error {
 	if err := o.checkLayout(); err != nil {
 		return err
+	}
+	if noEnv && o.any() {
+		return errors.New("--no-env: nobody makes an environment where a package is installed")
 	}
 	switch signs := len(o.formats()) > 0 || o.srpm; {
 	case o.passphrase != "" && o.key == "" && o.any():
 		return errors.New("--passphrase-file: there is no --sign whose passphrase it could be")
 	case o.passphrase != "" && strings.HasPrefix(o.key, agentKey):
 		return errors.New("--passphrase-file: the agent knows the passphrase of its keys")
+	case o.key != "" && o.deb && !o.rpm && !o.srpm && !o.collection:
+		return errors.New("--sign: a Debian package is not signed, but the repository that it is in; add --collection")
 	case (o.key != "" || o.passphrase != "") && !signs:
 		return errors.New("--sign: packages are signed; add --rpm, --deb or --srpm")
 	}

@@ -54,7 +54,7 @@ func exitCode(err error) int {
 		is[*bundle.ServerError](err),
 		is[*bundle.EnvironmentError](err),
 		is[*resolve.ConflictError](err), is[*resolve.BuildError](err),
-		is[*lockError](err), is[*envError](err), is[*unbuiltError](err), is[*absentError](err), is[*install.MismatchError](err),
+		is[*lockError](err), is[*envError](err), is[*unbuiltError](err), is[*unlockedError](err), is[*absentError](err), is[*install.MismatchError](err),
 		errors.Is(err, schema.ErrNotCovered), errors.Is(err, fetch.ErrAltered),
 		is[*runner.RunningError](err),
 		is[*runner.WatcherError](err),
