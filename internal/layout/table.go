@@ -112,6 +112,12 @@ var table = []Package{
 		Why:  "workers are started, watched and replaced by the supervisor, which does not know them either",
 	},
 	{
+		Path: "powerhose/cpp",
+		Idea: "the worker in C++: headers, and their tests",
+		May:  []string{"powerhose/internal/wire"},
+		Why:  "a worker knows the protocol, and nothing of how a master decides",
+	},
+	{
 		Path: "powerhose/internal/dispatch",
 		Idea: "what a master decides: a state machine without sockets, goroutines and clocks",
 		May:  []string{"powerhose/internal/wire"},
