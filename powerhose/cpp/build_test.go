@@ -39,7 +39,30 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// read reads the files that a compiler will. So the go command knows of them,
+// and does not show the result of an earlier run when one of them has changed.
+func read(patterns ...string) error {
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("%s: no such file", pattern)
+		}
+		for _, f := range files {
+			if _, err := os.ReadFile(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func compile(dir, name string) (string, error) {
+	if err := read("include/powerhose/*.hpp", "testdata/"+name+".cpp"); err != nil {
+		return "", err
+	}
 	program := filepath.Join(dir, name)
 	args := append(strict[:len(strict):len(strict)], "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 		"-Iinclude", "-o", program, filepath.Join("testdata", name+".cpp"))

@@ -21,6 +21,9 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := read("include/powerhose/*.hpp", "CMakeLists.txt", "examples/*"); err != nil {
+		t.Fatal(err)
+	}
 	dir := scratch(t)
 	source, err := filepath.Abs("..")
 	if err != nil {

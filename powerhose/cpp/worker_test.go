@@ -3,6 +3,7 @@ package cpp
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -137,6 +138,24 @@ func TestWindow(t *testing.T) {
 	open()
 	work.result(10, "opened")
 	work.refuses(wire.Broken)
+
+	// A job behind an answer that cannot be written is not started. A link that
+	// ends then settles it.
+	_, work, _ = m.register()
+	file := filepath.Join(m.dir, "touched")
+	work.write(string(message(t, &wire.Head{Type: wire.Job, Number: 30, Left: 60000, Attempt: 1}, []byte("big 10000000"))) +
+		string(message(t, &wire.Head{Type: wire.Job, Number: 31, Left: 60000, Attempt: 1}, []byte("touch "+file))))
+	if _, err := io.CopyN(io.Discard, work.r, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	last := work.c
+	time.AfterFunc(100*time.Millisecond, func() { last.Close() })
+	_, work, _ = m.register()
+	work.job(32, "after")
+	work.result(32, "after")
+	if _, err := os.Lstat(file); !os.IsNotExist(err) {
+		t.Errorf("a job was started before the answer to the one before it was written: %v", err)
+	}
 }
 
 // Jobs that were cancelled or came too late are not started; one that runs is
@@ -300,6 +319,35 @@ func TestDrain(t *testing.T) {
 	if _, err := os.Lstat(p.socket); !os.IsNotExist(err) {
 		t.Errorf("the socket is still there: %v", err)
 	}
+}
+
+// A handler that asks whether it is cancelled lets the signal be seen: what
+// waits goes back at once, and the farewell comes after the answer.
+func TestDrainBusy(t *testing.T) {
+	t.Parallel()
+	m := newMaster(t)
+	p := m.start()
+	_, work, _ := m.register()
+	work.send(wire.Head{Type: wire.Job, Number: 1, Left: 60000, Attempt: 1, Flags: wire.FlagProgress}, []byte("wait")...)
+	work.recv(wire.Progress)
+	work.job(2, "never")
+	p.signal(syscall.SIGTERM)
+	for seen := map[wire.Type]bool{}; len(seen) < 2; {
+		head, _, err := work.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h wire.Head
+		if err := wire.Decode(head, &h); err != nil || h.Type != wire.Drain && h.Type != wire.Returned {
+			t.Fatalf("got %v %v", h.Type, err)
+		}
+		seen[h.Type] = true
+	}
+	work.send(wire.Head{Type: wire.Cancel, Number: 1})
+	work.fails(1, wire.Cancelled, "cancelled")
+	work.recv(wire.Bye)
+	work.send(wire.Head{Type: wire.Bye, Code: wire.Stop})
+	p.exits(0, "leaves: SIGTERM")
 }
 
 // There are other reasons to leave, and masters that do not answer.
