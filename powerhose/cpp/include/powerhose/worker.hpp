@@ -292,6 +292,11 @@ class Worker {
     Clock::time_point until;
   };
 
+  // Stirs is what poll() saw.
+  struct Stirs {
+    bool signals = false, listener = false, registration = false, candidates = false, work = false;
+  };
+
   static constexpr std::size_t max_candidates = 4;
 
   int live() {
@@ -311,6 +316,7 @@ class Worker {
       return failed;
     }
     pid_ = ::getpid();
+    jobs_ = 0;
     detail::random_bytes(incarnation_.data(), incarnation_.size());
     incarnation_[0] |= 1;  // all zeros is none
     std::uint64_t seed = 0;
@@ -363,6 +369,7 @@ class Worker {
     if (config_.name.size() > 64 || !wire::detail::word(config_.name)) {
       return "\"" + config_.name + "\" is no name: at most 64 letters, digits and . _ + -";
     }
+    kinds_.clear();
     for (const std::string &k : config_.kinds) {
       if (k.empty() || k.size() > 32 || !wire::detail::word(k)) return "\"" + k + "\" is no kind: 1 to 32 letters, digits and . _ + -";
       wire::Kinds::add(kinds_, k);
@@ -454,15 +461,18 @@ class Worker {
       registration_ = Link(std::move(fd), Link::Role::dealer);
       step_until_ = Clock::now() + config_.handshake;
       hello_sent_ = false;
+      if (registration_.ended()) end(Ending::lost, config_.master + ": " + registration_.end().text);
     }
     while (ending_ == Ending::none) {
-      service();
-      if (ending_ != Ending::none) break;
-      if (phase_ == Phase::ready && !queue_.empty() && !leaving_) {
-        take_next();
-      } else {
+      // Before a job is started all is read that is there, and the end of a link
+      // with it.
+      if (queue_.empty()) {
         wait();
+      } else {
+        look(0);
       }
+      service();
+      if (ending_ == Ending::none && !queue_.empty()) take_next();
     }
     forget();
     return attached_;
@@ -482,33 +492,40 @@ class Worker {
     look(detail::poll_time(now, wake));
   }
 
-  // look waits for something to read, and says whether there is any.
+  // look waits for something to happen, and notes what service() has to see to.
   bool look(int timeout) {
     std::array<pollfd, 4 + max_candidates> all{};
+    std::array<bool *, 4 + max_candidates> what{};
     std::size_t n = 0;
-    const auto add = [&](int fd, bool writes) {
+    stirs_ = Stirs{};
+    const auto add = [&](int fd, bool writes, bool &stirs) {
+      what[n] = &stirs;
       all[n].fd = fd;
       all[n++].events = static_cast<short>(POLLIN | (writes ? POLLOUT : 0));
     };
-    add(signals_->fd(), false);
-    add(listener_->fd(), false);
-    if (registration_) add(registration_.fd(), registration_.writes());
-    if (work_) add(work_.fd(), work_.writes());
+    add(signals_->fd(), false, stirs_.signals);
+    add(listener_->fd(), false, stirs_.listener);
+    if (registration_) add(registration_.fd(), registration_.writes(), stirs_.registration);
+    if (work_) add(work_.fd(), work_.writes(), stirs_.work);
     if (phase_ == Phase::attaching) {
-      for (const Candidate &c : candidates_) add(c.link.fd(), c.link.writes());
+      for (const Candidate &c : candidates_) add(c.link.fd(), c.link.writes(), stirs_.candidates);
     }
-    return ::poll(all.data(), n, timeout) > 0;
+    if (::poll(all.data(), n, timeout) <= 0) return false;
+    for (std::size_t i = 0; i < n; i++) *what[i] = *what[i] || all[i].revents != 0;
+    return true;
   }
 
   milliseconds patience() const { return period_ * tries_; }
 
   // service does all that can be done without waiting.
   void service() {
-    if (const int s = signals_->take(); s != 0) leave(wire::Code::stop, s == SIGTERM ? "SIGTERM" : "SIGINT");
-    accept();
-    read_registration();
+    if (stirs_.signals) {
+      if (const int s = signals_->take(); s != 0) leave(wire::Code::stop, s == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
+    if (stirs_.listener) accept();
+    if (stirs_.registration) read_registration();
     if (phase_ == Phase::attaching) read_candidates();
-    if (phase_ == Phase::ready) read_work();
+    if (stirs_.work) read_work();
     if (ending_ == Ending::none) timers();
   }
 
@@ -698,6 +715,7 @@ class Worker {
     work_ = std::move(link);
     candidates_.clear();
     work_.set_max_body(max_body_);
+    stirs_.work = true;  // more may have been read than the WELCOME
     phase_ = Phase::ready;
     attached_ = Clock::now();
     silent_ = 0;
@@ -924,6 +942,7 @@ class Worker {
   Link registration_, work_;
   std::vector<Candidate> candidates_;
   Phase phase_ = Phase::joining;
+  Stirs stirs_;
   Ending ending_ = Ending::none;
   bool too_fast_ = false, hello_sent_ = false, leaving_ = false, bye_sent_ = false, was_ready_ = false;
   wire::Code leave_code_ = wire::Code::stop;
