@@ -185,7 +185,6 @@ class Calls:
                     return
                 if sock is self.master.sock:
                     end = self.master.accept()
-                    end.link.flush()
                     ends[end.link.fd] = end
                     self.accepted += 1
                     continue

@@ -6,7 +6,7 @@ import os
 import select
 import threading
 import time
-from typing import Collection, Dict, Optional
+from typing import Collection, Dict, List, Optional, Set
 
 from . import _call, _errors, _fork, _wire, _zmtp
 
@@ -21,15 +21,15 @@ class _Link(_call.Calls):
     def __init__(self, link: _zmtp.Link) -> None:
         super().__init__()
         self.link = link
-        self.lock = threading.Lock()  # of open, reading, waiting
-        self.reading = False
+        self.lock = threading.Lock()  # of open, reader, waiting, users
+        self.reader: Optional[_call.Call] = None
         self.waiting: Dict[int, threading.Event] = {}
         self.dead: Optional[Exception] = None
-        self._users = 0
+        self._users: Set[_call.Call] = set()
         self._poll = select.poll()
         self._poll.register(link.fd, select.POLLIN)
 
-    def read(self, milliseconds: int, writing: threading.Lock) -> None:
+    def read(self, milliseconds: int, state: "_State") -> None:
         """Wait for what the master sends, and hand it out. Only one thread does this."""
         if not self._poll.poll(milliseconds):
             return
@@ -42,12 +42,12 @@ class _Link(_call.Calls):
                         self.wake(call)
                     if answer is not None:
                         self.link.queue(answer)
-            if self.link.pending() and writing.acquire(False):
+            if self.link.pending() and state.writing.acquire(blocking=False):
                 # A writer that is under way takes it along.
                 try:
                     self.link.flush()
                 finally:
-                    writing.release()
+                    state.release()
         except BaseException as e:
             # What was half read cannot be read on.
             self.end(e if isinstance(e, Exception) else _zmtp.LinkError("interrupted"))
@@ -70,20 +70,27 @@ class _Link(_call.Calls):
                 if not self._users:
                     self.link.close()
 
-    def enter(self) -> None:
+    def enter(self, call: _call.Call) -> None:
         """Use the link: its descriptor is not closed under who waits for it."""
         with self.lock:
-            self._users += 1
+            self._users.add(call)
 
-    def leave(self) -> None:
+    def leave(self, call: _call.Call) -> bool:
+        """The end of a call, as often as one likes. True if the master does not know of it."""
         with self.lock:
-            self._users -= 1
+            told = self.open.pop(call.number, None) is None
+            self.waiting.pop(call.number, None)
+            if self.reader is call:
+                self.reader = None
+            self.hand_over(call.number)
+            self._users.discard(call)
             if self.dead is not None and not self._users:
                 self.link.close()
+            return not told
 
     def hand_over(self, but: int) -> None:
         """Have somebody else read. The lock is held."""
-        if not self.reading:
+        if self.reader is None:
             for number, event in self.waiting.items():
                 if number in self.open and number != but:
                     event.set()
@@ -95,8 +102,17 @@ class _State:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.writing = threading.Lock()  # who writes, or connects
+        # Who writes, or connects. Only its owner can release it: one that was
+        # interrupted does not have to know whether it is.
+        self.writing = threading.RLock()
         self.link: Optional[_Link] = None
+
+    def release(self) -> None:
+        """Stop writing, if this thread does."""
+        try:
+            self.writing.release()
+        except RuntimeError:
+            pass
 
 
 class JobRunner(_fork.Forgets):
@@ -135,9 +151,18 @@ class JobRunner(_fork.Forgets):
         progress is called, in this thread, with what the worker sends meanwhile.
         """
         call = _call.Call(data, self.timeout if timeout is None else timeout, kind, repeatable, urgent, busy_wait, progress)
+        state = self._state()
         while True:
-            link = self._submit(call)
-            self._await(link, call)
+            users: List[_Link] = []
+            try:
+                try:
+                    self._submit(state, call, users)
+                    self._await(state, users[-1], call)
+                finally:
+                    self._tidy(state, call, users)
+            finally:
+                # Again, if a signal handler has interrupted that.
+                self._tidy(state, call, users)
             if call.failed is not None and call.repeatable and time.monotonic() < call.deadline:
                 continue  # the master was lost, and the job may run twice
             return call.result()
@@ -170,29 +195,22 @@ class JobRunner(_fork.Forgets):
             state = self._states.setdefault(pid, _State())
         return state
 
-    def _submit(self, call: _call.Call) -> _Link:
-        """Write the call; where it was never written, on a new connection."""
-        state = self._state()
+    def _submit(self, state: _State, call: _call.Call, users: List[_Link]) -> None:
+        """Write the call; where it was never written, on a new connection. Those that it used are put into users."""
         give_up = min(call.deadline, time.monotonic() + _call.CONNECT)
+        if not state.writing.acquire(timeout=max(call.deadline - time.monotonic(), 0)):
+            raise call.late(started=False)
         while True:
-            if not state.writing.acquire(timeout=max(call.deadline - time.monotonic(), 0)):
-                raise call.late(started=False)
-            try:
-                link = state.link
-                if link is None or link.dead is not None:
-                    link = state.link = self._connect(give_up)
-                link.check(call)
-                link.enter()
-                written = False
-                try:
-                    written = self._write(link, call)
-                finally:
-                    if not written:
-                        link.leave()
-                if written:
-                    return link
-            finally:
-                state.writing.release()
+            link = state.link
+            if link is None or link.dead is not None:
+                link = state.link = self._connect(give_up)
+            link.check(call)
+            users.append(link)
+            link.enter(call)
+            if self._write(link, call):
+                break
+            link.leave(call)
+        state.release()
 
     def _write(self, link: _Link, call: _call.Call) -> bool:
         """Write the call. False if the link has ended, and nothing was written."""
@@ -211,18 +229,19 @@ class JobRunner(_fork.Forgets):
         pieces = link.link.queue(call.head(call.number), call.body)
         try:
             if not link.link.flush_by(call.deadline) and link.link.unqueue(pieces):
-                self._drop(link, call)
+                link.leave(call)
                 raise call.late(started=False)
         except _zmtp.LinkError as e:
             untouched = link.link.unqueue(pieces)
             if untouched:
-                self._drop(link, call)
+                link.leave(call)
             link.end(e)
             return not untouched
-        except BaseException:
-            self._drop(link, call)
-            if not link.link.unqueue(pieces):
-                link.link.queue(_wire.bare(_wire.CANCEL, call.number))
+        except BaseException as e:
+            if link.link.torn:
+                link.end(_zmtp.LinkError("interrupted"))
+            elif not isinstance(e, _errors.Error) and link.link.unqueue(pieces):
+                link.leave(call)
             raise
         return True
 
@@ -252,65 +271,54 @@ class JobRunner(_fork.Forgets):
             raw.close()
             raise
 
-    def _drop(self, link: _Link, call: _call.Call) -> None:
-        with link.lock:
-            link.open.pop(call.number, None)
-            link.waiting.pop(call.number, None)
-            link.hand_over(call.number)
-
-    def _await(self, link: _Link, call: _call.Call) -> None:
+    def _await(self, state: _State, link: _Link, call: _call.Call) -> None:
         """Wait until the call is done; read for all if nobody does."""
         end = call.deadline + _call.SLACK
-        state = self._state()
-        try:
-            while True:
-                with link.lock:
-                    if call.done and not call.news:
-                        return
-                    news, call.news = call.news, []
-                    lead = not (news or link.reading)
-                    if lead:
-                        link.reading = True
-                    event = link.waiting.get(call.number)
-                    if event is None and not lead:
+        while True:
+            with link.lock:
+                if call.done and not call.news:
+                    return
+                news, call.news = call.news, []
+                if link.reader is call:
+                    link.reader = None
+                    link.hand_over(call.number)
+                event = link.waiting.get(call.number)
+                if not news:
+                    if link.reader is None:
+                        link.reader = call
+                    elif event is None:
                         event = link.waiting[call.number] = threading.Event()
-                if news:
-                    for data in news:
-                        assert call.progress is not None
-                        call.progress(data)
-                    continue
-                if time.monotonic() >= end:
-                    if lead:
-                        with link.lock:
-                            link.reading = False
-                    raise call.late(started=True)
-                if lead:
-                    try:
-                        while not (call.done or call.news) and time.monotonic() < end and link.dead is None:
-                            link.read(_zmtp.left(end), state.writing)
-                    finally:
-                        with link.lock:
-                            link.reading = False
-                            link.hand_over(call.number)
-                else:
-                    assert event is not None
-                    event.wait(max(end - time.monotonic(), 0))
-                    event.clear()
-        finally:
-            cancel = not call.done
-            self._drop(link, call)
-            if cancel:
-                self._cancel(link, call, state)
-            link.leave()
+            for data in news:
+                assert call.progress is not None
+                call.progress(data)
+            if news:
+                continue
+            if time.monotonic() >= end:
+                raise call.late(started=True)
+            if link.reader is call:
+                while not (call.done or call.news) and time.monotonic() < end and link.dead is None:
+                    link.read(_zmtp.left(end), state)
+            else:
+                assert event is not None
+                event.wait(max(end - time.monotonic(), 0))
+                event.clear()
 
-    def _cancel(self, link: _Link, call: _call.Call, state: _State) -> None:
+    def _tidy(self, state: _State, call: _call.Call, users: List[_Link]) -> None:
+        """Leave nothing behind of a call, however it ended."""
+        state.release()
+        for link in users:
+            if link.leave(call):
+                self._cancel(state, link, call)
+
+    def _cancel(self, state: _State, link: _Link, call: _call.Call) -> None:
         """Tell the master that nobody waits any more. What does not fit now goes with the next call."""
         link.link.queue(_wire.bare(_wire.CANCEL, call.number))
-        if state.writing.acquire(False):
+        if state.writing.acquire(blocking=False):
             try:
                 if link.dead is None:
                     link.link.flush()
             except _zmtp.LinkError as e:
                 link.end(e)
             finally:
-                state.writing.release()
+                state.release()
+

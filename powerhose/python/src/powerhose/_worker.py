@@ -167,6 +167,12 @@ class _Session:
         except _zmtp.ProtocolError as e:
             _complain(link, e)
             raise
+        except (_zmtp.LinkError, _Lost, _End):
+            raise
+        except BaseException:
+            # A signal handler of the target: what was half read cannot be read on.
+            self.lost = _zmtp.LinkError("interrupted")
+            raise
         if link.pending():
             link.flush()
 

@@ -227,6 +227,7 @@ class Link:
         self.conn = Connection(kind, max_body)
         self._out: Deque[Union[bytes, memoryview]] = collections.deque()
         self._early: List[bytes] = []  # for after the handshake
+        self.torn = False  # an exception came between a write and the note of it
         self._collect()
 
     def _collect(self) -> None:
@@ -277,10 +278,16 @@ class Link:
     def flush(self) -> bool:
         """Write as much as the kernel takes, without waiting. True if that was all."""
         while self._out:
+            if self.torn:
+                raise LinkError("a write was interrupted")
             piece = self._out[0]
+            # A signal handler may raise wherever it likes: then nobody knows
+            # what was written.
+            self.torn = True
             try:
                 n = self.sock.send(piece)
             except (BlockingIOError, InterruptedError):
+                self.torn = False
                 return False
             except OSError as e:
                 raise LinkError(_reason(e)) from None
@@ -288,6 +295,7 @@ class Link:
                 self._out.popleft()
             else:
                 self._out[0] = memoryview(piece)[n:]
+            self.torn = False
         return True
 
     def flush_by(self, deadline: float) -> bool:
