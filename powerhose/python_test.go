@@ -3,6 +3,7 @@ package powerhose
 import (
 	"archive/zip"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ func TestPython(t *testing.T) {
 	if _, err := os.Stat(python); err != nil {
 		t.Fatalf("%v; tools/setup test makes it", err)
 	}
+	readAll(t, "python")
 	dir := t.TempDir()
 	run(t, python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", dir, "./python")
 	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
@@ -52,6 +54,20 @@ func TestPython(t *testing.T) {
 			t.Errorf("skipped tests, or something that was left open:\n%s", out)
 		}
 	})
+}
+
+// readAll reads a tree, so that go test knows that the result depends on it.
+func readAll(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			_, err = os.ReadFile(name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // wheelIsWhole looks into the wheel: what is typed says so, and nothing else is

@@ -92,8 +92,7 @@ class Master:
     """Listens in a directory of its own."""
 
     def __init__(self, test):
-        # Not TMPDIR, which may be too long for a socket.
-        self.dir = tempfile.mkdtemp(prefix="ph-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(prefix="ph-")
         test.addCleanup(shutil.rmtree, self.dir)
         self.path = os.path.join(self.dir, "master.sock")
         self.ends = []
