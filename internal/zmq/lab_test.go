@@ -289,6 +289,14 @@ func (r *raw) frame() (flags byte, body []byte) {
 	return flags, body
 }
 
+// frameStart reads the first byte of a frame.
+func (r *raw) frameStart() {
+	r.Helper()
+	if _, err := r.in.ReadByte(); err != nil {
+		r.Fatalf("frame: %v", err)
+	}
+}
+
 func (r *raw) command() (name string, body []byte) {
 	r.Helper()
 	flags, b := r.frame()

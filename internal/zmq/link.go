@@ -31,6 +31,7 @@ type Link struct {
 
 	reads    atomic.Uint64 // calls of Read that gave something
 	handling atomic.Bool   // the reader is in the handler: it does not see what has arrived
+	waiting  atomic.Bool   // the reader waits for bytes, and has handled all whole messages
 	pong     chan struct{} // holds one PONG that came
 	done     chan struct{} // closed by Close
 	closing  sync.Once
@@ -51,6 +52,7 @@ type Link struct {
 	err     error     // of writing
 	cause   error     // why we closed the link
 	unsent  int
+	unseen  int // of unsent
 }
 
 const (
@@ -65,23 +67,34 @@ func newLink(nc net.Conn, cfg *Config, peer Peer, s *session, release func()) *L
 		pong: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l.work.L = &l.mu
-	l.in = bufio.NewReaderSize(counter{nc, &l.reads}, readBuffer)
+	l.in = bufio.NewReaderSize(counter{l}, readBuffer)
 	return l
 }
 
 // A counter notes that a connection gave something: with that a heartbeat sees
-// life without a clock being read for each message.
-type counter struct {
-	io.Reader
-	n *atomic.Uint64
-}
+// life without a clock being read for each message. It is read from only when
+// the buffer before it is empty.
+type counter struct{ l *Link }
 
 func (c counter) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
+	c.l.waiting.Store(true)
+	n, err := c.l.nc.Read(p)
 	if n > 0 {
-		c.n.Add(1)
+		c.l.waiting.Store(false)
+		c.l.reads.Add(1)
 	}
 	return n, err
+}
+
+// Settled reports whether all that has arrived by now was handled, also the end
+// of the connection.
+func (l *Link) Settled() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+	}
+	return l.waiting.Load() && !arrived(l.nc)
 }
 
 // Peer is who is at the other end.
@@ -249,13 +262,16 @@ func (l *Link) write() {
 		l.writing, l.queued, l.answers = l.queued, 0, 0
 		size := l.size
 		l.mu.Unlock()
-		err := writeChunks(l.nc, chunks)
+		n, err := writeChunks(l.nc, chunks)
 		l.mu.Lock()
 		l.size -= size
 		l.out.recycle(chunks)
 		if err != nil {
 			l.err = fmt.Errorf("write: %w", cause(err))
 			l.unsent += l.writing
+			if n == 0 {
+				l.unseen += l.writing
+			}
 		}
 		l.writing = 0
 		l.written()
@@ -264,6 +280,7 @@ func (l *Link) write() {
 		}
 	}
 	l.unsent += l.queued
+	l.unseen += l.queued
 	l.ended, l.queued, l.size = true, 0, 0
 	l.out = outbox{}
 	l.written()
@@ -383,6 +400,15 @@ func (l *Link) Unsent() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.unsent
+}
+
+// Unseen is how many messages were accepted of which not a byte was given to the
+// kernel: the last ones, which the peer cannot have. It is final when Serve has
+// returned.
+func (l *Link) Unseen() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unseen
 }
 
 // read hands out messages until the stream ends, which is nil between two

@@ -48,16 +48,16 @@ func (o *outbox) recycle(chunks []*buffer) {
 	}
 }
 
-// writeChunks writes all of them, in one system call where that is possible.
-func writeChunks(nc net.Conn, chunks []*buffer) error {
+// writeChunks writes all of them, in one system call where that is possible, and
+// gives how many bytes went.
+func writeChunks(nc net.Conn, chunks []*buffer) (int64, error) {
 	if len(chunks) == 1 {
-		_, err := nc.Write(chunks[0].b)
-		return err
+		n, err := nc.Write(chunks[0].b)
+		return int64(n), err
 	}
 	all := make(net.Buffers, len(chunks))
 	for i, b := range chunks {
 		all[i] = b.b
 	}
-	_, err := all.WriteTo(nc)
-	return err
+	return all.WriteTo(nc)
 }
