@@ -1,6 +1,7 @@
 package powerhose
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -32,11 +33,35 @@ func (c *Call) check() error {
 	if c.Deadline < 0 {
 		return fmt.Errorf("call: deadline %v is over before it begins", c.Deadline)
 	}
+	if c.Kind == "" {
+		return nil
+	}
 	h := c.head(1)
 	if _, err := h.Append(nil); err != nil {
 		return fmt.Errorf("call: kind %q: letters, digits and . _ + - are possible, at most %d", c.Kind, wire.MaxKind)
 	}
 	return nil
+}
+
+// within checks the call, and cuts its deadline to that of ctx. Limited says
+// that it did.
+func (c *Call) within(ctx context.Context) (limited bool, err error) {
+	if err := c.check(); err != nil {
+		return false, err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return false, &Error{code: wire.Cancelled, cause: err, Text: fmt.Sprintf("%v: %v", ErrCancelled, err)}
+	}
+	end, ok := ctx.Deadline()
+	if !ok {
+		return false, nil
+	}
+	left := max(time.Until(end), 1)
+	if c.Deadline > 0 && c.Deadline <= left {
+		return false, nil
+	}
+	c.Deadline = left
+	return true, nil
 }
 
 // submission is the call for a master in this process.

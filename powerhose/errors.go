@@ -1,6 +1,7 @@
 package powerhose
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ var (
 	ErrDraining    = errors.New("the master is ending")
 	ErrTooBig      = errors.New("the job is too big")
 	ErrCancelled   = errors.New("the call was cancelled")
+	ErrMasterLost  = errors.New("the master was lost") // of a separate master: what became of the job is not known
+	ErrNoMaster    = errors.New("there is no master")
 
 	errUnknown = errors.New("a reason that this version does not know")
 )
@@ -45,28 +48,61 @@ type Error struct {
 	Wait    time.Duration
 	Run     time.Duration // as far as the master knows
 
-	code wire.Code
+	code   wire.Code
+	reason error // where no code says it
+	cause  error // of the context
 }
 
 // Error is one sentence.
 func (e *Error) Error() string {
 	if e.Text == "" {
-		return "powerhose: " + e.Unwrap().Error()
+		return "powerhose: " + e.why().Error()
 	}
 	return "powerhose: " + e.Text
 }
 
-// Unwrap gives one of Err….
-func (e *Error) Unwrap() error {
+// Unwrap gives one of Err…, and the error of the context if it was that which
+// ended the call.
+func (e *Error) Unwrap() []error {
+	if e.cause != nil {
+		return []error{e.why(), e.cause}
+	}
+	return []error{e.why()}
+}
+
+func (e *Error) why() error {
+	if e.reason != nil {
+		return e.reason
+	}
 	if err := reasons[e.code]; err != nil {
 		return err
 	}
 	return errUnknown
 }
 
+// because adds the error of the context, if it has ended the call. Limited says
+// that the deadline of the call is that of the context.
+func (e *Error) because(ctx context.Context, limited bool) {
+	switch {
+	case e.code == wire.Cancelled:
+		e.cause = context.Cause(ctx)
+		if e.cause != nil && e.Text == "" {
+			e.Text = fmt.Sprintf("%v: %v", ErrCancelled, e.cause)
+		}
+	case e.code == wire.Timeout && limited:
+		e.cause = context.DeadlineExceeded
+	}
+}
+
 // Started reports whether a worker can have started the job. If not, the call
 // may be made again, whatever the job does.
 func (e *Error) Started() bool {
+	switch e.reason {
+	case ErrNoMaster:
+		return false
+	case ErrMasterLost:
+		return true
+	}
 	switch e.code {
 	case wire.Busy, wire.NoWorker, wire.QueueFull, wire.TooMany, wire.Draining, wire.TooBig:
 		return false
@@ -83,7 +119,7 @@ func errorOf(a *dispatch.Action, worker string, c *dispatch.Call, job []byte, te
 	case wire.Application, wire.Rejected, wire.Panic:
 		said := text
 		if said == "" {
-			said = e.Unwrap().Error()
+			said = e.why().Error()
 		}
 		e.Text = who + ": " + said
 	case wire.Busy:

@@ -6,4 +6,25 @@
 // [*Error], exactly one of them and at the deadline at the latest. A job is
 // started once at most, unless its call is Repeatable; [Error.Started] tells
 // whether it can have been.
+//
+// The caller:
+//
+//	runner, err := powerhose.NewJobRunner(powerhose.MasterConfig{Listen: "/run/shop/jobs/master.sock"})
+//	…
+//	thumb, err := runner.Execute(ctx, photo, powerhose.Call{Deadline: 2 * time.Second})
+//
+// The worker, a process of its own:
+//
+//	err := powerhose.Serve(ctx, "/run/shop/jobs/master.sock", func(ctx context.Context, job *powerhose.Job) ([]byte, error) {
+//		return scale(job.Body)
+//	})
+//
+// The [Master] is in the process of the caller, where a job goes to its worker
+// without a stop. Several callers share one in a process of its own: they use
+// [Connect].
+//
+// # Limits
+//
+// Masters are reached over Unix sockets. What an ended master had accepted is
+// lost with it; nothing is kept on disk.
 package powerhose

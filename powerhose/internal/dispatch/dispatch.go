@@ -291,6 +291,15 @@ func (m *Machine) Drain(now time.Duration) {
 	m.stopIfIdle()
 }
 
+// End is a Drain whose time is over: all callers are answered at once.
+func (m *Machine) End(now time.Duration) {
+	m.Drain(now)
+	if !m.stopped {
+		m.drainBy = now
+		m.giveUp(now)
+	}
+}
+
 // stopIfIdle ends a drain when the last caller has its reply.
 func (m *Machine) stopIfIdle() {
 	if m.draining && !m.stopped && m.open == 0 {

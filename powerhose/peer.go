@@ -1,0 +1,551 @@
+package powerhose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"syscall"
+	"time"
+
+	"appbundle/internal/zmq"
+	"appbundle/powerhose/internal/dispatch"
+	"appbundle/powerhose/internal/wire"
+)
+
+// A role is what a peer has said that it is.
+type role uint8
+
+const (
+	aStranger role = iota
+	aWorker
+	aCaller
+)
+
+// A peer is a process that has connected to the master's socket. Its fields are
+// of the master's mutex, except that links are safe by themselves.
+type peer struct {
+	m     *Master
+	reg   *zmq.Link
+	who   zmq.Credentials
+	role  role
+	timer *time.Timer // closes both links when it is time
+
+	// Of a worker.
+	name     string
+	hello    []byte // its registration, byte for byte
+	handle   dispatch.Worker
+	work     *zmq.Link
+	attached bool
+	gone     chan struct{} // closed when the work link is over
+	dialling context.CancelFunc
+	cut      bool       // we have closed the work link
+	failed   bool       // a write to it failed
+	leaving  bool       // it is told BYE, or why it is closed
+	pings    uint64     // that were sent
+	messages uint64     // that the work link took
+	jobs     uint64     // of them
+	ordinal  [16]uint64 // message of the last JOBs, by their own number
+
+	// Of a caller.
+	calls map[uint64]dispatch.Ticket
+}
+
+// serve is the life of a connection to the master's socket.
+func (m *Master) serve(l *zmq.Link) {
+	p := &peer{m: m, reg: l, who: l.Peer().Credentials}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return
+	}
+	m.peers[p] = struct{}{}
+	p.timer = time.AfterFunc(m.cfg.Handshake, p.silent)
+	m.mu.Unlock()
+
+	err := l.Serve(p.registration)
+	var gone chan struct{}
+	m.event(func(now time.Duration) {
+		p.malformed(err)
+		switch p.role {
+		case aWorker:
+			// What it has written before it ended is still to be read.
+			m.machine.Bye(p.handle)
+			gone = p.gone
+		case aCaller:
+			m.count.callers--
+			for _, ticket := range p.calls {
+				m.machine.Cancel(now, ticket)
+			}
+		}
+	})
+	if gone != nil {
+		<-gone
+	}
+	m.mu.Lock()
+	p.timer.Stop()
+	delete(m.peers, p)
+	m.mu.Unlock()
+}
+
+// silent ends a connection of which no registration came.
+func (p *peer) silent() {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if p.role == aStranger {
+		p.m.log(p.id(), "a connection of %s is closed: no registration within %v", p.id(), p.m.cfg.Handshake)
+	}
+	p.hangUp()
+}
+
+func (p *peer) id() string { return fmt.Sprintf("pid %d", p.who.PID) }
+
+// hangUp ends both links at once.
+func (p *peer) hangUp() {
+	p.reg.Close()
+	p.hangUpWork()
+}
+
+func (p *peer) hangUpWork() {
+	p.cut = true
+	if p.dialling != nil {
+		p.dialling()
+	}
+	if p.work != nil {
+		p.work.Close()
+	}
+}
+
+// tell queues a message without a body. What cannot be queued is the matter of
+// who reads the link.
+func (p *peer) tell(l *zmq.Link, h *wire.Head) {
+	if l == nil {
+		return
+	}
+	b, err := h.Append(p.m.head[:0])
+	if err != nil {
+		return
+	}
+	p.m.head = b
+	err = l.TrySend(b)
+	if l == p.work {
+		p.sent(err)
+	}
+}
+
+// sent notes what became of a message to the work link.
+func (p *peer) sent(err error) {
+	switch {
+	case err == nil:
+		p.messages++
+	case errors.Is(err, zmq.ErrFull):
+		p.m.machine.Fail(p.handle, wire.TooSlow)
+	default:
+		// It cannot be written to any more. What it has written comes still.
+		p.failed = true
+		p.m.machine.Fail(p.handle, wire.TooSlow)
+	}
+}
+
+// give sends a JOB.
+func (p *peer) give(a *dispatch.Action, s *slot) {
+	h := wire.Head{Type: wire.Job, Number: a.Number, Left: milliseconds(a.Left), Attempt: a.Attempt, Kind: s.call.Kind}
+	if s.call.Repeatable {
+		h.Flags |= wire.FlagRepeatable
+	}
+	if s.call.Progress {
+		h.Flags |= wire.FlagProgress
+	}
+	m := p.m
+	err := zmq.ErrClosed
+	if p.work != nil && !p.cut {
+		var b []byte
+		if b, err = h.Append(m.head[:0]); err == nil {
+			m.head = b
+			err = p.work.TrySend(b, s.job)
+		}
+	}
+	at := &p.ordinal[p.jobs%uint64(len(p.ordinal))]
+	p.jobs++
+	*at = p.messages + 1
+	if err != nil {
+		*at = math.MaxUint64 // not a byte of it is written
+	}
+	p.sent(err)
+}
+
+// written is how many JOBs may have been seen by the worker, when the link is
+// over.
+func (p *peer) written() uint64 {
+	if p.work == nil {
+		return 0
+	}
+	seen := p.messages - uint64(p.work.Unseen())
+	n := p.jobs
+	for n > 0 && p.jobs-n < uint64(len(p.ordinal)) && p.ordinal[(n-1)%uint64(len(p.ordinal))] > seen {
+		n--
+	}
+	return n
+}
+
+// refuse says why on the registration link, which is closed when the peer has
+// had time to read it.
+func (p *peer) refuse(code wire.Code, text string) {
+	p.tell(p.reg, &wire.Head{Type: wire.Refused, Code: code, Text: []byte(wire.CutText(text))})
+	p.reg.CloseWrite()
+	p.hangUpIn(refuseTime)
+}
+
+func (p *peer) hangUpIn(d time.Duration) {
+	p.timer.Stop()
+	p.timer = time.AfterFunc(d, func() {
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		p.hangUp()
+	})
+}
+
+// texts are for a worker that is closed, and for the log.
+var texts = map[wire.Code]string{
+	wire.BadSocket: "the socket is not that of the worker", wire.Malformed: "it sent what is no message", wire.Broken: "it does not keep to the protocol",
+	wire.TooSlow: "it does not read", wire.Silent: "it is silent", wire.Overdue: "it went on with a job after deadline and grace",
+	wire.Replaced: "it registered again", wire.Draining: "the master is ending", wire.TooFast: "there are too many registrations in this second",
+	wire.TooMany: "there are too many workers, or kinds", wire.BadVersion: "this master speaks version 1 alone",
+}
+
+// close ends a worker as the machine says.
+func (p *peer) close(code wire.Code) {
+	if p.leaving {
+		return
+	}
+	p.leaving = true
+	switch {
+	case code == wire.Stop:
+		p.tell(p.work, &wire.Head{Type: wire.Bye, Code: wire.Stop})
+		p.hangUpIn(byeTime)
+	case code == wire.TooSlow && p.failed:
+		p.hangUpIn(byeTime)
+	default:
+		p.m.log(p.id(), "worker %q (pid %d) is closed: %s", p.name, p.who.PID, texts[code])
+		p.cut = true
+		p.refuse(code, texts[code])
+		p.m.serving.Go(func() {
+			// The reason is there before the end is seen.
+			soon, cancel := context.WithTimeout(p.m.ctx, refuseTime)
+			defer cancel()
+			_ = p.reg.Flush(soon)
+			p.m.mu.Lock()
+			defer p.m.mu.Unlock()
+			p.hangUpWork()
+		})
+	}
+}
+
+// goodbye ends a peer at the end of the master.
+func (p *peer) goodbye() {
+	p.tell(p.work, &wire.Head{Type: wire.Bye, Code: wire.Stop})
+	if p.work != nil {
+		p.work.CloseWrite()
+	}
+	p.reg.CloseWrite()
+	p.hangUpIn(endTime)
+}
+
+// malformed closes a peer whose link ended by what it sent.
+func (p *peer) malformed(err error) {
+	var bad *zmq.ProtocolError
+	if !errors.As(err, &bad) {
+		return
+	}
+	p.m.count.malformed++
+	p.m.log(p.id(), "%s is closed: %v", p.id(), err)
+	if p.role == aWorker {
+		p.m.machine.Fail(p.handle, wire.Malformed)
+	}
+}
+
+// registration handles what comes over the link that the peer has made.
+func (p *peer) registration(msg *zmq.Message) {
+	var h wire.Head
+	body, err := decode(msg, &h)
+	keep := false
+	p.m.event(func(now time.Duration) {
+		switch {
+		case err != nil:
+			p.bad(err)
+		case p.role == aStranger && h.Type == wire.Hello:
+			p.register(now, &h, msg.Frames[0])
+		case h.Type == wire.Ping && p.role != aStranger:
+			if p.role == aWorker {
+				p.m.machine.Heard(now, p.handle)
+			}
+			p.tell(p.reg, &wire.Head{Type: wire.Pong, Number: h.Number})
+		case h.Type == wire.Pong && p.role == aWorker:
+			p.m.machine.Pong(now, p.handle, h.Held)
+		case h.Type == wire.Pong && p.role == aCaller:
+		case h.Type == wire.Refused && p.role != aStranger:
+			p.reg.CloseWrite()
+			p.hangUpIn(refuseTime)
+		case h.Type == wire.Call && p.role == aCaller:
+			keep = p.call(now, &h, body, msg)
+		case h.Type == wire.Cancel && p.role == aCaller:
+			if ticket, ok := p.calls[h.Number]; ok {
+				p.m.machine.Cancel(now, ticket)
+			}
+		default:
+			p.bad(fmt.Errorf("%s is not for the registration link", h.Type))
+		}
+	})
+	if !keep {
+		msg.Release()
+	}
+}
+
+// bad ends a peer that sent what it must not.
+func (p *peer) bad(err error) {
+	m := p.m
+	m.count.malformed++
+	m.log(p.id(), "%s is closed: %v", p.id(), err)
+	if p.role == aWorker {
+		m.machine.Fail(p.handle, wire.Malformed)
+		return
+	}
+	p.refuse(wire.Malformed, err.Error())
+}
+
+// register answers a HELLO.
+func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
+	m := p.m
+	no := func(code wire.Code, text string) {
+		m.log(p.id(), "%s is refused: %s", p.id(), text)
+		p.refuse(code, text)
+	}
+	if m.closed {
+		no(wire.Draining, texts[wire.Draining])
+		return
+	}
+	if h.Window == 0 {
+		if h.Lowest > wire.Version || h.Highest < wire.Version {
+			no(wire.BadVersion, texts[wire.BadVersion])
+			return
+		}
+		p.timer.Stop()
+		p.role, p.calls = aCaller, map[uint64]dispatch.Ticket{}
+		m.count.callers++
+		p.tell(p.reg, m.welcome(0))
+		return
+	}
+	if err := checkSocket(string(h.Socket), p.who.UID); err != nil {
+		no(wire.BadSocket, err.Error())
+		return
+	}
+	pid := h.PID
+	if p.who.PID != 0 {
+		pid = uint32(p.who.PID)
+	}
+	var kinds []string
+	for k := range h.Kinds.All() {
+		kinds = append(kinds, string(k))
+	}
+	handle, code := m.machine.Register(now, dispatch.Registration{
+		Name: string(h.Name), Incarnation: h.Incarnation, PID: pid, Lowest: h.Lowest, Highest: h.Highest,
+		Window: int(h.Window), Kinds: kinds, Held: h.Held,
+	})
+	if code != wire.OK {
+		text := texts[code]
+		if code == wire.NameTaken {
+			text = fmt.Sprintf("a worker with the name %q is there", h.Name)
+		}
+		no(code, text)
+		return
+	}
+	p.timer.Stop()
+	p.role, p.handle, p.name, p.hello = aWorker, handle, string(h.Name), bytes.Clone(frame)
+	p.gone = make(chan struct{})
+	m.workers[handle] = p
+	window := min(int(h.Window), m.cfg.Window)
+	p.tell(p.reg, m.welcome(window))
+	m.log("", "worker %q (pid %d) registers", p.name, p.who.PID)
+	ctx, cancel := context.WithCancel(m.ctx)
+	p.dialling = cancel
+	path := string(h.Socket)
+	m.serving.Go(func() {
+		defer cancel()
+		p.serveWork(ctx, path, window)
+	})
+}
+
+// welcome is the WELCOME for a worker with this window, or for a caller.
+func (m *Master) welcome(window int) *wire.Head {
+	return &wire.Head{
+		Type: wire.Welcome, Version: wire.Version, Window: uint8(window), Tries: uint8(m.cfg.Tries), Period: milliseconds(m.cfg.Period),
+		MaxBody: uint64(m.cfg.MaxBody), Incarnation: m.incarnation,
+	}
+}
+
+// serveWork is the life of the work link, and then the end of the worker.
+func (p *peer) serveWork(ctx context.Context, path string, window int) {
+	m := p.m
+	cfg := links(zmq.TypeDealer, m.cfg.MaxBody, window, nil)
+	cfg.Handshake = m.cfg.Handshake
+	cfg.Admit = func(c zmq.Credentials) error {
+		if c.UID != p.who.UID || !m.cfg.Supervised && c.PID != p.who.PID {
+			return fmt.Errorf("at %s pid %d of uid %d listens, not the worker (pid %d of uid %d)", path, c.PID, c.UID, p.who.PID, p.who.UID)
+		}
+		return nil
+	}
+	l, err := zmq.Dial(ctx, "ipc://"+path, cfg)
+	m.event(func(time.Duration) {
+		if err != nil {
+			code := wire.Silent
+			var foreign *zmq.AdmissionError
+			if errors.As(err, &foreign) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+				code = wire.BadSocket
+			}
+			m.log(p.id(), "worker %q (pid %d): %v", p.name, p.who.PID, err)
+			m.machine.Fail(p.handle, code)
+			return
+		}
+		p.work = l
+		if p.cut {
+			l.Close()
+		}
+		p.tell(l, m.welcome(window))
+	})
+	if err == nil {
+		err = l.Serve(p.answers)
+		m.event(func(time.Duration) { p.malformed(err) })
+	}
+	m.event(func(now time.Duration) {
+		if !p.leaving {
+			m.log(p.id(), "worker %q (pid %d) is gone", p.name, p.who.PID)
+			p.reg.Close()
+		}
+		delete(m.workers, p.handle)
+		m.machine.Down(now, p.handle, p.written(), !p.cut)
+		p.handle = 0
+	})
+	close(p.gone)
+}
+
+// answers handles what comes over the work link.
+func (p *peer) answers(msg *zmq.Message) {
+	m := p.m
+	var h wire.Head
+	_, err := decode(msg, &h)
+	m.mu.Lock()
+	now := m.now()
+	if err == nil && !p.attached {
+		if h.Type != wire.Hello || !bytes.Equal(msg.Frames[0], p.hello) {
+			err = fmt.Errorf("%s where the HELLO of the registration has to come", h.Type)
+		} else {
+			p.attached = true
+			m.machine.Attached(now, p.handle)
+			h.Type = wire.Hello
+		}
+	} else if err == nil && h.Type == wire.Hello {
+		err = errors.New("HELLO comes once")
+	}
+	m.hand = msg
+	if err != nil {
+		p.bad(err)
+	} else {
+		switch run := time.Duration(h.Run) * time.Microsecond; h.Type {
+		case wire.Hello:
+		case wire.Result:
+			m.machine.Result(now, p.handle, h.Number, run)
+		case wire.Error:
+			m.machine.Error(now, p.handle, h.Number, h.Code, run)
+		case wire.Returned:
+			m.machine.Returned(now, p.handle, h.Number)
+		case wire.Progress:
+			if ticket := m.machine.Progress(now, p.handle, h.Number); ticket != 0 {
+				m.progress(&m.slots[ticket.Slot()], msg)
+			}
+		case wire.Drain:
+			m.machine.Leave(now, p.handle)
+		case wire.Bye:
+			m.machine.Bye(p.handle)
+		case wire.Refused:
+			m.log(p.id(), "worker %q (pid %d) refuses: %s", p.name, p.who.PID, h.Text)
+			m.machine.Bye(p.handle)
+		default:
+			p.bad(fmt.Errorf("%s is not for the work link", h.Type))
+		}
+	}
+	m.act(now)
+	mine := m.hand
+	m.hand = nil
+	m.mu.Unlock()
+	if mine != nil {
+		mine.Release()
+	}
+}
+
+// progress hands a PROGRESS on. It may be dropped.
+func (m *Master) progress(s *slot, msg *zmq.Message) {
+	if c := s.caller; c != nil {
+		h := wire.Head{Type: wire.Progress, Number: s.number}
+		if b, err := h.Append(m.head[:0]); err == nil {
+			m.head = b
+			_ = c.reg.TrySend(b, msg.Frames[1])
+		}
+		return
+	}
+	if w := s.wait; w.listens && len(w.progress) < maxProgress {
+		w.progress = append(w.progress, bytes.Clone(msg.Frames[1]))
+		w.notify()
+	}
+}
+
+// call takes a CALL of another process, and reports whether it keeps the message.
+func (p *peer) call(now time.Duration, h *wire.Head, job []byte, msg *zmq.Message) bool {
+	if _, open := p.calls[h.Number]; open {
+		p.bad(fmt.Errorf("CALL with the number of an open one, %d", h.Number))
+		return false
+	}
+	c := submissionOf(h)
+	c.Kind = bytes.Clone(c.Kind)
+	ticket, refused := p.m.submit(now, c, slot{job: job, caller: p, number: h.Number, owned: msg})
+	if refused != nil {
+		p.send(refused.head(h.Number), refused.Detail)
+		return false
+	}
+	p.calls[h.Number] = ticket
+	return true
+}
+
+// answer sends the REPLY of a call of another process.
+func (p *peer) answer(a *dispatch.Action, s *slot, worker string, msg *zmq.Message) {
+	delete(p.calls, s.number)
+	var said wire.Head
+	var body []byte
+	if msg != nil {
+		body, _ = decode(msg, &said)
+		defer msg.Release()
+	}
+	if a.Code == wire.OK {
+		p.send(wire.Head{
+			Type: wire.Reply, Number: s.number, Attempt: a.Attempt, PID: a.PID, Wait: microseconds(a.Wait), Run: microseconds(a.Run), Name: []byte(worker),
+		}, body)
+		return
+	}
+	e := errorOf(a, worker, &s.call, s.job, string(said.Text), body)
+	p.send(e.head(s.number), body)
+}
+
+// send writes to a caller. One that does not read is closed, and its calls are
+// cancelled.
+func (p *peer) send(h wire.Head, body []byte) {
+	b, err := h.Append(p.m.head[:0])
+	if err == nil {
+		p.m.head = b
+		err = p.reg.TrySend(b, body)
+	}
+	if errors.Is(err, zmq.ErrFull) {
+		p.m.log(p.id(), "caller (pid %d) is closed: it does not read", p.who.PID)
+		p.hangUp()
+	}
+}

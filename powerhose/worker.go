@@ -1,0 +1,869 @@
+package powerhose
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"appbundle/internal/zmq"
+	"appbundle/powerhose/internal/wire"
+)
+
+// A Handler does a job: what it returns is the result, or why there is none. The
+// context ends when nobody waits for the result any more. An error that wraps
+// [ErrRejected] says that the worker does not take such a job. What the handler
+// panics with is the error of the job; the worker goes on.
+type Handler func(ctx context.Context, job *Job) ([]byte, error)
+
+// A Job is what a worker is to do.
+type Job struct {
+	Body       []byte // good until the handler returns
+	Kind       string
+	Attempt    int // from 1; above it the workers before were lost
+	Repeatable bool
+	Deadline   time.Time
+
+	number   uint64
+	progress bool
+	session  *session
+	ctx      jobContext
+	message  *zmq.Message
+	gone     bool // the caller has gone
+}
+
+// Progress sends something to the caller, if it listens. It may be lost.
+func (j *Job) Progress(b []byte) {
+	if !j.progress {
+		return
+	}
+	h := wire.Head{Type: wire.Progress, Number: j.number}
+	if head, err := h.Append(nil); err == nil {
+		_ = j.session.work.TrySend(head, b)
+	}
+}
+
+// A MasterError says that a worker has no master any more: nobody answers, or
+// the master does not want the worker.
+type MasterError struct {
+	Address string
+	Err     error
+}
+
+func (e *MasterError) Error() string { return fmt.Sprintf("master %s: %v", e.Address, e.Err) }
+func (e *MasterError) Unwrap() error { return e.Err }
+
+// An abandoned is what a handler returns that has lost the job.
+type abandoned struct{ err error }
+
+func (e *abandoned) Error() string { return e.err.Error() }
+func (e *abandoned) Unwrap() error { return e.err }
+
+// Abandon makes an error with which a handler ends its worker as if the process
+// had died: the job is lost and has no answer, and Serve returns err.
+func Abandon(err error) error { return &abandoned{err} }
+
+// A Worker does jobs for a master, one at a time.
+type Worker struct {
+	Master string // address of the master
+	// Name of the worker, which no other of the master may have: letters, digits
+	// and . _ + -. Empty is that of the program and the number of the process.
+	Name   string
+	Socket string   // path of the worker's own socket; empty is NAME.sock beside that of the master
+	Kinds  []string // that it takes; none is all of them
+	Window int      // jobs that it may hold; 0 means 4
+
+	// Limits after which the worker ends, to be replaced. It does so between two
+	// jobs, and loses none. 0 is no limit.
+	MaxJobs int
+	MaxAge  time.Duration // shorter by up to a tenth at random, so that not all end at once
+	MaxRSS  int64         // bytes of resident memory
+
+	MaxBody int64    // of a result; 0 is what the master says
+	Admit   []uint32 // users whose process may be the master, beside our own
+	Notify  string   // NOTIFY_SOCKET of the environment: it is told READY=1 and BUSY=n/100
+	Log     func(line string)
+}
+
+// Serve does jobs for the master at an address, until ctx ends.
+func Serve(ctx context.Context, address string, h Handler) error {
+	return (&Worker{Master: address}).Serve(ctx, h)
+}
+
+// Serve does jobs until ctx ends, a limit is reached or the master asks the
+// worker to end: then it gives back what it has not started, and the error is
+// nil. A master that is lost is looked for again, ten times in some 13 s; a
+// [*MasterError] says that it was not found, or that it refuses the worker.
+func (w *Worker) Serve(ctx context.Context, h Handler) error {
+	s, err := newServer(w, h)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+const (
+	// reconnects is how often a master is looked for.
+	reconnects = 10
+	// attachTime is how long the master may take for each step of a registration.
+	attachTime = 2 * time.Second
+)
+
+// permanent are the refusals after which trying again is in vain.
+var permanent = map[wire.Code]bool{wire.BadVersion: true, wire.BadSocket: true, wire.BadCredentials: true, wire.Malformed: true, wire.Broken: true}
+
+// A server is a worker that runs.
+type server struct {
+	w           *Worker
+	handler     Handler
+	master      string
+	hello       []byte
+	incarnation [16]byte
+	listener    *zmq.Listener
+	accepting   sync.WaitGroup
+	wake        chan struct{} // holds one: look again
+	begin       time.Time
+	maxAge      time.Duration
+	notify      *notifier
+
+	mu      sync.Mutex
+	session *session // the present one
+	leaving wire.Code
+	done    int // jobs
+	checked time.Time
+}
+
+// A session is one registration.
+type session struct {
+	s        *server
+	reg      *zmq.Link
+	answered chan struct{} // closed when WELCOME or REFUSED came, or the end
+	welcome  wire.Head     // Type is 0 before it came
+	refused  wire.Head
+	text     string
+	work     *zmq.Link
+	attached bool
+	jobs     []*Job // that are not started
+	running  *Job
+	started  time.Time // it, and the zero time if there is none
+	heard    time.Time // of the master
+	bye      bool      // the master said it
+	left     bool      // we have said DRAIN
+	over     bool      // nothing is sent any more, and nothing is started
+	head     []byte
+	links    sync.WaitGroup // that are served
+}
+
+func newServer(w *Worker, h Handler) (*server, error) {
+	master, err := placeOf(w.Master)
+	if err != nil {
+		return nil, err
+	}
+	name := w.Name
+	if name == "" {
+		name = fmt.Sprintf("%s-%d", safeName(filepath.Base(os.Args[0])), os.Getpid())
+	}
+	path := w.Socket
+	if path == "" {
+		path = filepath.Join(filepath.Dir(master), name+".sock")
+	}
+	if path, err = placeOf(path); err != nil {
+		return nil, err
+	}
+	s := &server{w: w, handler: h, master: master, wake: make(chan struct{}, 1), begin: time.Now(), maxAge: math.MaxInt64}
+	if w.MaxAge > 0 {
+		s.maxAge = w.MaxAge - mathrand.N(w.MaxAge/10+1)
+	}
+	if _, err := rand.Read(s.incarnation[:]); err != nil {
+		return nil, err
+	}
+	window := w.Window
+	defaults(&window, 4)
+	hello := wire.Head{
+		Type: wire.Hello, PID: own(), Incarnation: s.incarnation, Lowest: wire.Version, Highest: wire.Version, Window: uint8(min(max(window, 0), 255)),
+		Name: []byte(name), Socket: []byte(path), Language: []byte(language()), Library: []byte("appbundle"),
+	}
+	for _, k := range w.Kinds {
+		hello.Kinds = hello.Kinds.Add(k)
+	}
+	if s.hello, err = hello.Append(nil); err != nil {
+		switch {
+		case window < 1 || window > wire.MaxWindow:
+			return nil, fmt.Errorf("window is %d; it can be 1 to %d", window, wire.MaxWindow)
+		default:
+			return nil, fmt.Errorf("worker %q with kinds %q: names and kinds are letters, digits and . _ + -, at most %d and %d; at most %d kinds: %w",
+				name, w.Kinds, wire.MaxName, wire.MaxKind, wire.MaxKinds, err)
+		}
+	}
+	if err := ownDirectory(path); err != nil {
+		return nil, err
+	}
+	if s.listener, err = zmq.Listen("ipc://"+path, 0o600); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// safeName leaves what a name can have.
+func safeName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+-", r) {
+			return r
+		}
+		return '-'
+	}, s)
+	return s[:min(len(s), 32)]
+}
+
+// language is ours, as HELLO has it.
+func language() string {
+	v := safeName("go-" + strings.TrimPrefix(runtime.Version(), "go"))
+	return v[:min(len(v), wire.MaxLanguage)]
+}
+
+func (s *server) log(format string, args ...any) {
+	if s.w.Log != nil {
+		s.w.Log(fmt.Sprintf(format, args...))
+	}
+}
+
+func (s *server) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run serves masters, one after another, until there is a reason to end.
+func (s *server) run(ctx context.Context) error {
+	body := s.w.MaxBody
+	if body == 0 {
+		body = maxBody // what comes the master has judged; it is ours to trust, or not to serve
+	}
+	cfg := links(zmq.TypeRouter, body, 1, s.w.Admit)
+	listening, unlisten := context.WithCancel(context.WithoutCancel(ctx))
+	s.accepting.Go(func() { _ = s.listener.Serve(listening, cfg, s.accept) })
+	s.notify = notify(s.w.Notify)
+	defer func() {
+		unlisten()
+		s.listener.Close()
+		s.accepting.Wait()
+		s.notify.close()
+	}()
+	// A wish to end is heard while a job runs too.
+	stop := context.AfterFunc(ctx, func() { s.leave(wire.Stop) })
+	defer stop()
+
+	dial := cfg
+	dial.Type = zmq.TypeDealer
+	for try := 1; ; try++ {
+		if ctx.Err() != nil {
+			return nil
+		}
+		held, err := s.serve(ctx, dial)
+		var lost *MasterError
+		if !errors.As(err, &lost) {
+			return err
+		}
+		s.mu.Lock()
+		leaving := s.leaving != 0
+		s.mu.Unlock()
+		if leaving {
+			return nil
+		}
+		if held {
+			try = 0
+		}
+		var no *refusedError
+		if errors.As(err, &no) {
+			if permanent[no.code] {
+				return err
+			}
+			if no.code == wire.TooFast {
+				try--
+			}
+		}
+		if try >= reconnects {
+			return err
+		}
+		s.log("%v; trying again", err)
+		if !s.pause(ctx, backoff(max(try, 1))) {
+			return nil
+		}
+	}
+}
+
+// backoff is how long to wait before the next of several tries.
+func backoff(try int) time.Duration {
+	d := min(100*time.Millisecond<<min(try-1, 10), 2*time.Second)
+	return d - mathrand.N(d/5+1)
+}
+
+func (s *server) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A refusedError is what the master says in REFUSED.
+type refusedError struct {
+	code wire.Code
+	text string
+}
+
+func (e *refusedError) Error() string {
+	if e.text != "" {
+		return "the worker is refused: " + e.text
+	}
+	return fmt.Sprintf("the worker is refused with code %d", e.code)
+}
+
+// errEnded is the loss of a master without more to say.
+var errEnded = errors.New("the link has ended")
+
+// serve registers, and does jobs until the end of the registration. Held says
+// that it lasted for a ping period. The error is nil if the worker is to end, and
+// a *MasterError if the master is lost.
+func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err error) {
+	lost := func(err error) error { return &MasterError{s.master, err} }
+	reg, err := zmq.Dial(ctx, "ipc://"+s.master, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		return false, lost(err)
+	}
+	n := &session{s: s, reg: reg, answered: make(chan struct{}), heard: time.Now()}
+	s.mu.Lock()
+	s.session = n
+	s.mu.Unlock()
+	n.links.Go(func() {
+		_ = reg.Serve(n.registration)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		n.end()
+	})
+	defer func() {
+		s.mu.Lock()
+		n.end()
+		s.session = nil
+		s.mu.Unlock()
+		n.links.Wait()
+	}()
+	if err := reg.TrySend(s.hello); err != nil {
+		return false, lost(err)
+	}
+	began := time.Now()
+	attach := time.NewTimer(attachTime)
+	defer attach.Stop()
+	ping := time.NewTimer(time.Hour)
+	defer ping.Stop()
+	pinging := false
+	period := time.Duration(0)
+	pings := uint64(0)
+	for {
+		s.mu.Lock()
+		if n.attached && !pinging {
+			pinging = true
+			attach.Stop()
+			period = max(time.Duration(n.welcome.Period)*time.Millisecond, time.Millisecond)
+			ping.Reset(period)
+			s.notify.ready()
+			s.log("registered with the master at %s", s.master)
+		}
+		if n.over {
+			refused, text := n.refused, n.text
+			left := n.left && n.bye
+			s.mu.Unlock()
+			held := period > 0 && time.Since(began) >= period
+			switch {
+			case left:
+				return held, nil
+			case ctx.Err() != nil:
+				return held, nil
+			case refused.Type != 0:
+				return held, lost(&refusedError{refused.Code, text})
+			}
+			return held, lost(errEnded)
+		}
+		if s.leaving != 0 && n.attached {
+			n.leave()
+			if n.running == nil && len(n.jobs) == 0 {
+				n.send(&wire.Head{Type: wire.Bye, Code: s.leaving}, nil)
+				s.mu.Unlock()
+				s.farewell(n)
+				return true, nil
+			}
+		} else if s.leaving != 0 && !n.attached {
+			s.mu.Unlock()
+			return true, nil // there is nothing to give back
+		}
+		job := n.next()
+		s.mu.Unlock()
+		if job != nil {
+			if err := s.do(n, job); err != nil {
+				return true, err
+			}
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-attach.C:
+			return false, lost(fmt.Errorf("it did not answer within %v", attachTime))
+		case <-ping.C:
+			s.mu.Lock()
+			silence := time.Since(n.heard)
+			s.mu.Unlock()
+			if silence >= period*time.Duration(n.welcome.Tries) {
+				return true, lost(fmt.Errorf("it is silent for %v", silence.Round(time.Millisecond)))
+			}
+			s.check(time.Now())
+			pings++
+			_ = sendHead(reg, &wire.Head{Type: wire.Ping, Number: pings})
+			ping.Reset(period)
+		}
+	}
+}
+
+// farewell waits for the answer to BYE.
+func (s *server) farewell(n *session) {
+	t := time.NewTimer(attachTime)
+	defer t.Stop()
+	for {
+		s.mu.Lock()
+		over := n.over
+		s.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-s.wake:
+		case <-t.C:
+			return
+		}
+	}
+}
+
+// end closes both links, and forgets what is not started.
+func (n *session) end() {
+	if n.over {
+		return
+	}
+	n.over = true
+	n.reg.Close()
+	if n.work != nil {
+		n.work.Close()
+	}
+	for _, j := range n.jobs {
+		j.message.Release()
+	}
+	n.jobs = nil
+	if n.welcome.Type == 0 && n.refused.Type == 0 {
+		close(n.answered)
+	}
+	n.s.poke()
+}
+
+// registration handles what the master says on the registration link.
+func (n *session) registration(msg *zmq.Message) {
+	defer msg.Release()
+	var h wire.Head
+	_, err := decode(msg, &h)
+	n.s.mu.Lock()
+	defer n.s.mu.Unlock()
+	n.heard = time.Now()
+	switch {
+	case n.over:
+	case err != nil:
+		n.refuse(n.reg, err)
+	case h.Type == wire.Welcome && n.welcome.Type == 0:
+		n.welcome = h
+		close(n.answered)
+	case h.Type == wire.Refused:
+		n.refuses(&h)
+	case h.Type == wire.Ping:
+		pong := wire.Head{Type: wire.Pong, Number: h.Number, Held: n.held()}
+		if n.running != nil {
+			pong.Run = milliseconds(time.Since(n.started))
+		}
+		_ = sendHead(n.reg, &pong)
+	case h.Type == wire.Pong:
+	default:
+		n.refuse(n.reg, fmt.Errorf("%s is not for the registration link", h.Type))
+	}
+	n.s.poke()
+}
+
+// refuses notes the REFUSED of a master.
+func (n *session) refuses(h *wire.Head) {
+	n.text = string(h.Text)
+	if n.welcome.Type == 0 && n.refused.Type == 0 {
+		close(n.answered)
+	}
+	n.refused = wire.Head{Type: wire.Refused, Code: h.Code}
+	n.end()
+}
+
+// refuse ends with a master that sends what it must not.
+func (n *session) refuse(l *zmq.Link, err error) {
+	n.s.log("master %s: %v", n.s.master, err)
+	_ = sendHead(l, &wire.Head{Type: wire.Refused, Code: wire.Malformed, Text: []byte(wire.CutText(err.Error()))})
+	soon, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_ = l.Flush(soon)
+	n.end()
+}
+
+// held are the jobs that the worker has.
+func (n *session) held() wire.Numbers {
+	var out wire.Numbers
+	if n.running != nil {
+		out = out.Add(n.running.number)
+	}
+	for _, j := range n.jobs {
+		if out.Len() < wire.MaxWindow {
+			out = out.Add(j.number)
+		}
+	}
+	return out
+}
+
+// accept is the life of a connection to our own socket: the work link, if it is
+// that of the master with which we have registered.
+func (s *server) accept(l *zmq.Link) {
+	s.mu.Lock()
+	n := s.session
+	s.mu.Unlock()
+	if n == nil {
+		return
+	}
+	give := time.AfterFunc(attachTime, l.Close)
+	defer give.Stop()
+	mine := false
+	_ = l.Serve(func(msg *zmq.Message) {
+		if mine {
+			n.message(msg)
+			return
+		}
+		<-n.answered // the master may be here before its WELCOME is there
+		var h wire.Head
+		_, err := decode(msg, &h)
+		s.mu.Lock()
+		if err == nil && !n.over && n.work == nil && h.Type == wire.Welcome && n.welcome.Type != 0 && h.Incarnation == n.welcome.Incarnation {
+			mine, n.work, n.attached = true, l, true
+			n.heard = time.Now()
+			give.Stop()
+			_ = l.TrySend(s.hello)
+		}
+		s.mu.Unlock()
+		msg.Release()
+		if !mine {
+			l.Close()
+			return
+		}
+		s.poke()
+	})
+	if mine {
+		// The master may have said why on the other link.
+		for !n.reg.Settled() {
+			runtime.Gosched()
+		}
+		s.mu.Lock()
+		n.end()
+		s.mu.Unlock()
+	}
+}
+
+// message handles what the master says on the work link.
+func (n *session) message(msg *zmq.Message) {
+	var h wire.Head
+	body, err := decode(msg, &h)
+	keep := false
+	s := n.s
+	s.mu.Lock()
+	switch {
+	case n.over:
+	case err != nil:
+		n.refuse(n.work, err)
+	case h.Type == wire.Job && n.left:
+		n.send(&wire.Head{Type: wire.Returned, Number: h.Number}, nil)
+	case h.Type == wire.Job && len(n.jobs) >= wire.MaxWindow:
+		n.refuse(n.work, errors.New("more jobs than the window has"))
+	case h.Type == wire.Job && uint64(len(body)) > n.welcome.MaxBody:
+		n.refuse(n.work, fmt.Errorf("a job of %d bytes; the master says that it has at most %d", len(body), n.welcome.MaxBody))
+	case h.Type == wire.Job:
+		keep = true
+		n.jobs = append(n.jobs, &Job{
+			Body: body, Kind: string(h.Kind), Attempt: int(h.Attempt), Repeatable: h.Flags&wire.FlagRepeatable != 0,
+			Deadline: time.Now().Add(time.Duration(h.Left) * time.Millisecond),
+			number:   h.Number, progress: h.Flags&wire.FlagProgress != 0, session: n, message: msg,
+		})
+	case h.Type == wire.Cancel:
+		n.cancel(h.Number)
+	case h.Type == wire.Drain:
+		s.leaving = max(s.leaving, wire.Stop)
+		n.leave()
+	case h.Type == wire.Bye:
+		n.bye = true
+		n.end()
+	case h.Type == wire.Refused:
+		n.refuses(&h)
+	default:
+		n.refuse(n.work, fmt.Errorf("%s is not for the work link", h.Type))
+	}
+	s.mu.Unlock()
+	if !keep {
+		msg.Release()
+	}
+	s.poke()
+}
+
+// cancel notes that nobody waits for a job.
+func (n *session) cancel(number uint64) {
+	if j := n.running; j != nil && j.number == number {
+		j.gone = true
+		j.ctx.cancel(context.Canceled)
+		return
+	}
+	for _, j := range n.jobs {
+		if j.number == number {
+			j.gone = true
+		}
+	}
+}
+
+// leave says DRAIN once, and gives back what is not started.
+func (n *session) leave() {
+	if !n.left {
+		n.left = true
+		n.send(&wire.Head{Type: wire.Drain, Code: n.s.leaving}, nil)
+	}
+	for _, j := range n.jobs {
+		n.send(&wire.Head{Type: wire.Returned, Number: j.number}, nil)
+		j.message.Release()
+	}
+	n.jobs = nil
+}
+
+// leave makes the worker end when it has done what it does.
+func (s *server) leave(code wire.Code) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving == 0 {
+		s.leaving = code
+	}
+	if n := s.session; n != nil && n.attached && !n.over {
+		n.leave()
+	}
+	s.poke()
+}
+
+// send queues a message on the work link.
+func (n *session) send(h *wire.Head, body []byte) {
+	b, err := h.Append(n.head[:0])
+	if err != nil {
+		return
+	}
+	n.head = b
+	if h.Type.HasBody() {
+		_ = n.work.TrySend(b, body)
+	} else {
+		_ = n.work.TrySend(b)
+	}
+}
+
+// next takes the job that is to be started.
+func (n *session) next() *Job {
+	if len(n.jobs) == 0 {
+		return nil
+	}
+	j := n.jobs[0]
+	n.jobs[0] = nil
+	n.jobs = n.jobs[1:]
+	n.running = j
+	return j
+}
+
+// do does one job. The error ends the worker.
+func (s *server) do(n *session, j *Job) error {
+	defer j.message.Release()
+	// All that is there is read before a job is started: it may be cancelled, and
+	// nothing is started that came over a link that has ended.
+	for !n.work.Settled() {
+		runtime.Gosched()
+	}
+	s.mu.Lock()
+	now := time.Now()
+	over, gone := n.over, j.gone
+	n.started = now
+	s.mu.Unlock()
+	switch {
+	case over:
+	case gone:
+		s.answer(n, j, &wire.Head{Type: wire.Error, Code: wire.Cancelled}, nil)
+	case !j.Deadline.After(now):
+		s.answer(n, j, &wire.Head{Type: wire.Error, Code: wire.Expired}, nil)
+	default:
+		s.notify.begin(now)
+		out, err := s.call(j)
+		end := time.Now()
+		s.notify.end(end)
+		run := max(microseconds(end.Sub(now)), 1)
+		if left := new(abandoned); errors.As(err, &left) {
+			return left.err
+		}
+		h := wire.Head{Type: wire.Result, Run: run}
+		if limit := n.welcome.MaxBody; err == nil && uint64(len(out)) > limit {
+			err, out = fmt.Errorf("the result has %d bytes; the master takes at most %d", len(out), limit), nil
+		}
+		if err != nil {
+			h, out = errorHead(err, j.gone), detail(err)
+			h.Run = run
+		}
+		s.answer(n, j, &h, out)
+		s.done++
+		s.check(end)
+	}
+	s.mu.Lock()
+	n.running = nil
+	n.heard = time.Now() // a master owes no sign of life while its worker is busy
+	s.mu.Unlock()
+	return nil
+}
+
+// answer writes the answer, all of it, before anything else is started.
+func (s *server) answer(n *session, j *Job, h *wire.Head, body []byte) {
+	h.Number = j.number
+	s.mu.Lock()
+	if n.over {
+		s.mu.Unlock()
+		return
+	}
+	n.send(h, body)
+	s.mu.Unlock()
+	_ = n.work.Flush(context.Background()) // it ends with the link
+}
+
+// call runs the handler. A panic is an error of the job.
+func (s *server) call(j *Job) (out []byte, err error) {
+	j.ctx.deadline = j.Deadline
+	defer func() {
+		if p := recover(); p != nil {
+			s.log("the handler panics: %v\n%s", p, debug.Stack())
+			out, err = nil, &panicError{p}
+		}
+		j.ctx.cancel(context.Canceled)
+	}()
+	return s.handler(&j.ctx, j)
+}
+
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
+
+// errorHead is the ERROR for what a handler returned.
+func errorHead(err error, gone bool) wire.Head {
+	h := wire.Head{Type: wire.Error, Code: wire.Application, Text: []byte(wire.CutText(err.Error()))}
+	var broken *panicError
+	switch {
+	case errors.As(err, &broken):
+		h.Code = wire.Panic
+	case gone && errors.Is(err, context.Canceled):
+		h.Code = wire.Cancelled
+	case errors.Is(err, ErrRejected):
+		h.Code = wire.Rejected
+	}
+	return h
+}
+
+// detail is what an [*Error] of a handler says beside its text.
+func detail(err error) []byte {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Detail
+	}
+	return nil
+}
+
+// check ends the worker that has reached a limit.
+func (s *server) check(now time.Time) {
+	switch {
+	case s.w.MaxJobs > 0 && s.done >= s.w.MaxJobs:
+		s.leave(wire.MaxJobs)
+	case now.Sub(s.begin) >= s.maxAge:
+		s.leave(wire.MaxAge)
+	case s.w.MaxRSS > 0 && now.Sub(s.checked) >= 100*time.Millisecond:
+		s.checked = now
+		if residentBytes() > s.w.MaxRSS {
+			s.leave(wire.MaxRSS)
+		}
+	}
+}
+
+// residentBytes is the memory of this process, or 0 where it cannot be known.
+func residentBytes() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	fields := bytes.Fields(b)
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// A jobContext is the context of a job. It makes its channel for who asks.
+type jobContext struct {
+	deadline time.Time
+	mu       sync.Mutex
+	done     chan struct{}
+	err      error
+}
+
+func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *jobContext) Value(any) any               { return nil }
+
+func (c *jobContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+func (c *jobContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+func (c *jobContext) cancel(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = err
+	if c.done != nil {
+		close(c.done)
+	}
+}
