@@ -29,18 +29,29 @@ type Link struct {
 	in      *bufio.Reader
 	scratch [maxCommand]byte // a command, or what may be one
 
-	reads    atomic.Uint64 // calls of Read that gave something
-	handling atomic.Bool   // the reader is in the handler: it does not see what has arrived
-	waiting  atomic.Bool   // the reader waits for bytes, and has handled all whole messages
-	pong     chan struct{} // holds one PONG that came
-	done     chan struct{} // closed by Close
-	closing  sync.Once
+	reads   atomic.Uint64 // calls of Read that gave something
+	turn    atomic.Uint64 // twice the number of the reader's turn, and 1 while it is in a handler: it does not see what has arrived
+	waiting atomic.Bool   // the reader waits for bytes, and has handled all whole messages
+	pong    chan struct{} // holds one PONG that came
+	done    chan struct{} // closed by Close
+	closing sync.Once
+
+	handle func(*Message)
+	quiet  func() bool  // nil without ServeQuiet
+	turns  chan error   // what each turn ended with
+	peek   *nowait      // of the reader
+	next   func(uint64) // begins another turn
 
 	mu      sync.Mutex
 	work    sync.Cond // for the writer: there is something, or it shall end
 	out     outbox    // what waits for the writer
+	rest    []*buffer // what was taken of out and could not be written at once
+	none    []*buffer // of length 0, for out
+	now     *nowait   // nil where a write cannot but wait
+	active  bool      // somebody writes
+	begun   bool      // something of what is being written was
 	queued  int       // messages in out
-	writing int       // messages that are being written
+	writing int       // messages that are being written, or in rest
 	size    int       // bytes that wait or are being written
 	answers int       // bytes of PONGs in out
 	room    chan struct{}
@@ -67,6 +78,7 @@ func newLink(nc net.Conn, cfg *Config, peer Peer, s *session, release func()) *L
 		pong: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l.work.L = &l.mu
+	l.now = writesNow(nc)
 	l.in = bufio.NewReaderSize(counter{l}, readBuffer)
 	return l
 }
@@ -94,7 +106,7 @@ func (l *Link) Settled() bool {
 		return true
 	default:
 	}
-	return l.waiting.Load() && !arrived(l.nc)
+	return l.waiting.Load() && !writesNow(l.nc).arrived()
 }
 
 // Peer is who is at the other end.
@@ -105,6 +117,7 @@ func (l *Link) Peer() Peer { return l.peer }
 func (l *Link) TrySend(frames ...[]byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.work.Signal()
 	return l.enqueue(frames, false)
 }
 
@@ -114,6 +127,7 @@ func (l *Link) Send(ctx context.Context, frames ...[]byte) error {
 	for {
 		l.mu.Lock()
 		err := l.enqueue(frames, false)
+		l.work.Signal()
 		if !errors.Is(err, ErrFull) {
 			l.mu.Unlock()
 			return err
@@ -173,7 +187,7 @@ func (l *Link) writable() error {
 }
 
 // enqueue encodes a message into the writer's buffer, if there is room or it has
-// to be.
+// to be. The caller wakes the writer.
 func (l *Link) enqueue(frames [][]byte, force bool) error {
 	if err := l.writable(); err != nil {
 		return err
@@ -204,7 +218,6 @@ func (l *Link) enqueue(frames [][]byte, force bool) error {
 	}
 	l.size += len(b.b) - before
 	l.queued++
-	l.work.Signal()
 	return nil
 }
 
@@ -248,33 +261,20 @@ func (l *Link) command(name string, body []byte) error {
 // write is the writer. It takes all that is queued at once, so that under load
 // one system call carries many messages.
 func (l *Link) write() {
-	var chunks []*buffer
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		for l.size == 0 && !l.last {
+		for l.active || l.size == 0 && !l.last {
 			l.work.Wait()
 		}
 		if l.size == 0 {
 			break
 		}
-		chunks, l.out.chunks = l.out.chunks, chunks[:0]
-		l.writing, l.queued, l.answers = l.queued, 0, 0
-		size := l.size
+		chunks, size := l.takeLocked()
 		l.mu.Unlock()
 		n, err := writeChunks(l.nc, chunks)
 		l.mu.Lock()
-		l.size -= size
-		l.out.recycle(chunks)
-		if err != nil {
-			l.err = fmt.Errorf("write: %w", cause(err))
-			l.unsent += l.writing
-			if n == 0 {
-				l.unseen += l.writing
-			}
-		}
-		l.writing = 0
-		l.written()
+		l.wroteLocked(chunks, size, n, err)
 		if err != nil {
 			break
 		}
@@ -282,13 +282,87 @@ func (l *Link) write() {
 	l.unsent += l.queued
 	l.unseen += l.queued
 	l.ended, l.queued, l.size = true, 0, 0
-	l.out = outbox{}
+	l.out, l.rest = outbox{}, nil
 	l.written()
 	if l.err == nil {
 		// The peer reads the end after all that was written. Where that is not
 		// possible the connection has ended already.
 		if half, ok := l.nc.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
+		}
+	}
+}
+
+// takeLocked gives what is to be written now, and makes the caller who writes.
+func (l *Link) takeLocked() (chunks []*buffer, size int) {
+	l.active = true
+	if l.rest != nil {
+		chunks, l.rest = l.rest, nil
+	} else {
+		chunks, l.out.chunks = l.out.chunks, l.none[:0]
+		l.writing, l.queued, l.answers, l.begun = l.queued, 0, 0, false
+	}
+	for _, b := range chunks {
+		size += len(b.b)
+	}
+	return chunks, size
+}
+
+// wroteLocked notes that n of size bytes were written, and then no more.
+func (l *Link) wroteLocked(chunks []*buffer, size int, n int64, err error) {
+	l.active = false
+	l.begun = l.begun || n > 0
+	l.size -= size
+	l.none = chunks
+	l.out.recycle(chunks)
+	if err != nil {
+		if l.err == nil {
+			l.err = fmt.Errorf("write: %w", cause(err))
+		}
+		l.unsent += l.writing
+		if !l.begun {
+			l.unseen += l.writing
+		}
+	}
+	l.writing = 0
+	l.written()
+}
+
+// Queue is TrySend, and leaves the writing to the next Push.
+func (l *Link) Queue(frames ...[]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.enqueue(frames, false)
+}
+
+// Push writes what is queued, in this goroutine and without waiting. What the
+// kernel does not take at once is left to the writer.
+func (l *Link) Push() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.size > 0 && !l.active && !l.ended && l.rest == nil && l.err == nil {
+		if l.now == nil || len(l.out.chunks) > 1 {
+			l.work.Signal()
+			return
+		}
+		chunks, size := l.takeLocked()
+		l.mu.Unlock()
+		n, err := l.now.write(chunks[0].b)
+		l.mu.Lock()
+		if err == nil && n < size {
+			l.active, l.begun = false, n > 0
+			l.size -= n
+			left := newBuffer(size - n)
+			left.b = append(left.b[:0], chunks[0].b[n:]...)
+			l.out.recycle(chunks)
+			l.none = chunks
+			l.rest = []*buffer{left}
+			l.work.Signal()
+			return
+		}
+		l.wroteLocked(chunks, size, int64(n), err)
+		if l.err != nil || l.last {
+			l.work.Signal() // the writer ends
 		}
 	}
 }
@@ -372,13 +446,62 @@ func (l *Link) closeFor(err error) {
 // left: nil if either side ended it in order, an error otherwise. If the peer ends
 // it, what is queued may take Config.Linger. It must be called once.
 func (l *Link) Serve(handle func(*Message)) error {
+	l.handle = handle
+	return l.serve(func() error { return l.read(0) })
+}
+
+// ServeQuiet is Serve for a peer that is to be heard out before it is served: it
+// calls quiet when all that has arrived was handled, and again as long as quiet
+// returns true and nothing arrives. While quiet runs nothing is read, until
+// somebody calls [Link.Overtake]. ServeQuiet does not wait for a quiet that was
+// overtaken.
+func (l *Link) ServeQuiet(handle func(*Message), quiet func() bool) error {
+	l.handle, l.quiet, l.turns = handle, quiet, make(chan error)
+	l.peek = writesNow(l.nc)
+	return l.serve(func() error {
+		ended := make(chan struct{})
+		defer close(ended)
+		turn := func(n uint64) {
+			select {
+			case l.turns <- l.read(n):
+			case <-ended:
+			}
+		}
+		l.next = turn
+		go turn(0)
+		for {
+			if err := <-l.turns; err != errOvertaken {
+				return err
+			}
+		}
+	})
+}
+
+// Overtake reads on in another goroutine while quiet runs. It reports whether
+// quiet, or the handler, was running and had not been overtaken yet.
+func (l *Link) Overtake() bool {
+	now := l.turn.Load()
+	if now&1 == 0 || l.next == nil || !l.turn.CompareAndSwap(now, now+1) {
+		return false
+	}
+	go l.next(now/2 + 1)
+	return true
+}
+
+// errOvertaken is the end of a reader that another one has replaced.
+var errOvertaken = errors.New("overtaken")
+
+func (l *Link) inHandler() bool { return l.turn.Load()&1 != 0 }
+
+// serve runs the writer and the reader, and ends both.
+func (l *Link) serve(read func() error) error {
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)
 		l.write()
 	}()
 	watch := l.watch()
-	err := l.read(handle)
+	err := read()
 	switch {
 	case err == nil:
 		l.closeBy(time.Now().Add(l.cfg.Linger))
@@ -412,11 +535,20 @@ func (l *Link) Unseen() int {
 }
 
 // read hands out messages until the stream ends, which is nil between two
-// messages.
-func (l *Link) read(handle func(*Message)) error {
+// messages. It ends with errOvertaken if it is not the reader any more.
+func (l *Link) read(turn uint64) error {
 	var m *Message
 	defer func() { m.drop() }()
+	busy := false // something was handled, and quiet was not called since
 	for {
+		if busy && m == nil && l.in.Buffered() == 0 && !l.peek.arrived() {
+			l.turn.Store(2*turn + 1)
+			busy = l.quiet()
+			if !l.turn.CompareAndSwap(2*turn+1, 2*turn) {
+				return errOvertaken
+			}
+			continue
+		}
 		flags, n, err := readHeader(l.in)
 		if err == io.EOF && m == nil {
 			return nil
@@ -464,9 +596,12 @@ func (l *Link) read(handle func(*Message)) error {
 		if !more {
 			whole := m
 			m = nil
-			l.handling.Store(true)
-			handle(whole)
-			l.handling.Store(false)
+			l.turn.Store(2*turn + 1)
+			l.handle(whole)
+			if !l.turn.CompareAndSwap(2*turn+1, 2*turn) {
+				return errOvertaken
+			}
+			busy = l.quiet != nil
 		}
 	}
 }
@@ -575,7 +710,7 @@ func (l *Link) ping() error { return l.sendCommand("PING", []byte{0, 0}) }
 // Alive asks the peer for a sign of life. It is false when none has come before
 // ctx ends. A peer that waits for our handler lives.
 func (l *Link) Alive(ctx context.Context) bool {
-	if l.handling.Load() {
+	if l.inHandler() {
 		return true
 	}
 	before := l.reads.Load()
@@ -615,7 +750,7 @@ func (l *Link) watch() (stop func()) {
 			case <-quit:
 				return
 			}
-			if now := l.reads.Load(); now != seen || l.handling.Load() {
+			if now := l.reads.Load(); now != seen || l.inHandler() {
 				seen, silent = now, 0
 				continue
 			}

@@ -12,6 +12,11 @@ import (
 // go to handle.
 func pair(t *testing.T, handle func(*Message)) (l *Link, peer *raw, ended <-chan error) {
 	t.Helper()
+	return pairOf(t, func(l *Link) error { return l.Serve(handle) })
+}
+
+func pairOf(t *testing.T, serve func(*Link) error) (l *Link, peer *raw, ended <-chan error) {
+	t.Helper()
 	ln, err := net.Listen("unix", filepath.Join(shortDir(t), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +45,7 @@ func pair(t *testing.T, handle func(*Message)) (l *Link, peer *raw, ended <-chan
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- l.Serve(handle) }()
+	go func() { done <- serve(l) }()
 	peer = <-peers
 	peer.skipGreeting()
 	peer.command()
