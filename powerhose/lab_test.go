@@ -398,3 +398,33 @@ func openFiles(tb testing.TB) []string {
 	}
 	return out
 }
+
+// startMaster runs a master in a process of its own, and waits until it listens.
+func startMaster(tb testing.TB, address string) *proc {
+	tb.Helper()
+	p := start(tb, "POWERHOSE_TEST_MASTER="+address)
+	until(tb, "the master to listen", func() bool {
+		select {
+		case <-p.exited:
+			tb.Fatalf("the master has ended: %s", p.log.String())
+		default:
+		}
+		return strings.Contains(p.log.String(), "listens")
+	})
+	return p
+}
+
+// connect is a runner for a master elsewhere.
+func connect(tb testing.TB, address string) *JobRunner {
+	tb.Helper()
+	r, err := Connect(address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			tb.Errorf("Close: %v", err)
+		}
+	})
+	return r
+}

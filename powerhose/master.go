@@ -87,6 +87,7 @@ type Master struct {
 	workers map[dispatch.Worker]*peer
 	peers   map[*peer]struct{} // all, callers too
 	head    []byte             // a head that is being written
+	dirty   []*zmq.Link        // with something queued
 	hand    *zmq.Message       // the answer that is being told to the machine
 	timer   *time.Timer
 	armed   time.Duration // when timer fires
@@ -239,13 +240,37 @@ func (m *Master) Execute(ctx context.Context, job []byte, c Call) ([]byte, error
 	sub := c.submission()
 	ticket, refused := m.submit(now, sub, slot{job: job, wait: w})
 	m.act(now)
-	m.mu.Unlock()
+	m.unlock()
 	if refused != nil {
 		w.free()
 		return nil, refused
 	}
 	m.wait(ctx, w, ticket, c.Progress)
 	return w.result(ctx, &sub, job, limited)
+}
+
+// queue queues a message, which is written when the mutex is free again.
+func (m *Master) queue(l *zmq.Link, head, body []byte) error {
+	err := l.Queue(head, body)
+	if n := len(m.dirty); err == nil && (n == 0 || m.dirty[n-1] != l) {
+		m.dirty = append(m.dirty, l)
+	}
+	return err
+}
+
+// unlock frees the mutex, and writes what was queued.
+func (m *Master) unlock() {
+	var some [4]*zmq.Link
+	n := copy(some[:], m.dirty)
+	for _, l := range m.dirty[n:] {
+		l.Push()
+	}
+	clear(m.dirty)
+	m.dirty = m.dirty[:0]
+	m.mu.Unlock()
+	for _, l := range some[:n] {
+		l.Push()
+	}
 }
 
 // submit tells the machine of a call. The error says why it does not take it.
@@ -281,7 +306,7 @@ func (m *Master) wait(ctx context.Context, w *waiter, ticket dispatch.Ticket, pr
 				now := m.now()
 				m.machine.Cancel(now, ticket) // if it is not answered: then the wake is there
 				m.act(now)
-				m.mu.Unlock()
+				m.unlock()
 				continue
 			}
 		}
@@ -347,7 +372,7 @@ func (m *Master) act(now time.Duration) {
 // setting it anew.
 func (m *Master) due() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if m.closed {
 		return
 	}
@@ -414,7 +439,7 @@ func (m *Master) reply(a *dispatch.Action) {
 // event runs what tells the machine something, in its order.
 func (m *Master) event(f func(now time.Duration)) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	now := m.now()
 	f(now)
 	m.act(now)

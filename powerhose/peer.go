@@ -164,7 +164,7 @@ func (p *peer) give(a *dispatch.Action, s *slot) {
 		var b []byte
 		if b, err = h.Append(m.head[:0]); err == nil {
 			m.head = b
-			err = p.work.TrySend(b, s.job)
+			err = m.queue(p.work, b, s.job)
 		}
 	}
 	at := &p.ordinal[p.jobs%uint64(len(p.ordinal))]
@@ -478,7 +478,7 @@ func (p *peer) answers(msg *zmq.Message) {
 	m.act(now)
 	mine := m.hand
 	m.hand = nil
-	m.mu.Unlock()
+	m.unlock()
 	if mine != nil {
 		mine.Release()
 	}
@@ -490,7 +490,7 @@ func (m *Master) progress(s *slot, msg *zmq.Message) {
 		h := wire.Head{Type: wire.Progress, Number: s.number}
 		if b, err := h.Append(m.head[:0]); err == nil {
 			m.head = b
-			_ = c.reg.TrySend(b, msg.Frames[1])
+			_ = m.queue(c.reg, b, msg.Frames[1])
 		}
 		return
 	}
@@ -542,7 +542,7 @@ func (p *peer) send(h wire.Head, body []byte) {
 	b, err := h.Append(p.m.head[:0])
 	if err == nil {
 		p.m.head = b
-		err = p.reg.TrySend(b, body)
+		err = p.m.queue(p.reg, b, body)
 	}
 	if errors.Is(err, zmq.ErrFull) {
 		p.m.log(p.id(), "caller (pid %d) is closed: it does not read", p.who.PID)

@@ -41,6 +41,7 @@ type Job struct {
 	ctx      jobContext
 	message  *zmq.Message
 	gone     bool // the caller has gone
+	long     bool // somebody else reads the link while it runs
 }
 
 // Progress sends something to the caller, if it listens. It may be lost.
@@ -156,11 +157,14 @@ type session struct {
 	attached bool
 	jobs     []*Job // that are not started
 	running  *Job
-	started  time.Time // it, and the zero time if there is none
-	heard    time.Time // of the master
-	bye      bool      // the master said it
-	left     bool      // we have said DRAIN
-	over     bool      // nothing is sent any more, and nothing is started
+	started  time.Time     // of it
+	watching bool          // there may be a job of which the watch does not know
+	watch    chan struct{} // holds one
+	failed   error         // ends the worker
+	heard    time.Time     // of the master
+	bye      bool          // the master said it
+	left     bool          // we have said DRAIN
+	over     bool          // nothing is sent any more, and nothing is started
 	head     []byte
 	links    sync.WaitGroup // that are served
 }
@@ -349,7 +353,7 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 		}
 		return false, lost(err)
 	}
-	n := &session{s: s, reg: reg, answered: make(chan struct{}), heard: time.Now()}
+	n := &session{s: s, reg: reg, answered: make(chan struct{}), watch: make(chan struct{}, 1), heard: time.Now()}
 	s.mu.Lock()
 	s.session = n
 	s.mu.Unlock()
@@ -364,8 +368,10 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 		n.end()
 		s.session = nil
 		s.mu.Unlock()
+		close(n.watch)
 		n.links.Wait()
 	}()
+	n.links.Go(n.watchJobs)
 	if err := reg.TrySend(s.hello); err != nil {
 		return false, lost(err)
 	}
@@ -386,6 +392,15 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 			ping.Reset(period)
 			s.notify.ready()
 			s.log("registered with the master at %s", s.master)
+		}
+		if n.over && n.running != nil {
+			s.mu.Unlock()
+			<-s.wake // what runs is finished
+			continue
+		}
+		if n.failed != nil {
+			s.mu.Unlock()
+			return true, n.failed
 		}
 		if n.over {
 			refused, text := n.refused, n.text
@@ -414,14 +429,7 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 			s.mu.Unlock()
 			return true, nil // there is nothing to give back
 		}
-		job := n.next()
 		s.mu.Unlock()
-		if job != nil {
-			if err := s.do(n, job); err != nil {
-				return true, err
-			}
-			continue
-		}
 		select {
 		case <-s.wake:
 		case <-attach.C:
@@ -429,14 +437,20 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 		case <-ping.C:
 			s.mu.Lock()
 			silence := time.Since(n.heard)
+			if n.running != nil {
+				silence = 0 // it owes no sign of life to a worker that gives none
+			}
 			s.mu.Unlock()
 			if silence >= period*time.Duration(n.welcome.Tries) {
 				return true, lost(fmt.Errorf("it is silent for %v", silence.Round(time.Millisecond)))
 			}
-			s.check(time.Now())
+			ping.Reset(period)
+			if n.running != nil {
+				continue
+			}
+			s.check(time.Now(), 0)
 			pings++
 			_ = sendHead(reg, &wire.Head{Type: wire.Ping, Number: pings})
-			ping.Reset(period)
 		}
 	}
 }
@@ -556,7 +570,7 @@ func (s *server) accept(l *zmq.Link) {
 	give := time.AfterFunc(attachTime, l.Close)
 	defer give.Stop()
 	mine := false
-	_ = l.Serve(func(msg *zmq.Message) {
+	_ = l.ServeQuiet(func(msg *zmq.Message) {
 		if mine {
 			n.message(msg)
 			return
@@ -578,7 +592,7 @@ func (s *server) accept(l *zmq.Link) {
 			return
 		}
 		s.poke()
-	})
+	}, func() bool { return n.quiet() })
 	if mine {
 		// The master may have said why on the other link.
 		for !n.reg.Settled() {
@@ -630,8 +644,8 @@ func (n *session) message(msg *zmq.Message) {
 	s.mu.Unlock()
 	if !keep {
 		msg.Release()
+		s.poke()
 	}
-	s.poke()
 }
 
 // cancel notes that nobody waits for a job.
@@ -674,23 +688,29 @@ func (s *server) leave(code wire.Code) {
 	s.poke()
 }
 
-// send queues a message on the work link.
+// send writes a message to the work link.
 func (n *session) send(h *wire.Head, body []byte) {
+	n.queue(h, body)
+	n.work.Push()
+}
+
+// queue is send without the writing.
+func (n *session) queue(h *wire.Head, body []byte) {
 	b, err := h.Append(n.head[:0])
 	if err != nil {
 		return
 	}
 	n.head = b
 	if h.Type.HasBody() {
-		_ = n.work.TrySend(b, body)
+		_ = n.work.Queue(b, body)
 	} else {
-		_ = n.work.TrySend(b)
+		_ = n.work.Queue(b)
 	}
 }
 
 // next takes the job that is to be started.
 func (n *session) next() *Job {
-	if len(n.jobs) == 0 {
+	if n.over || len(n.jobs) == 0 {
 		return nil
 	}
 	j := n.jobs[0]
@@ -700,14 +720,83 @@ func (n *session) next() *Job {
 	return j
 }
 
-// do does one job. The error ends the worker.
-func (s *server) do(n *session, j *Job) error {
-	defer j.message.Release()
-	// All that is there is read before a job is started: it may be cancelled, and
-	// nothing is started that came over a link that has ended.
-	for !n.work.Settled() {
-		runtime.Gosched()
+// quiet does a job, if there is one: all that is there was read, so that it is
+// not cancelled, and did not come over a link that has ended. The link is read
+// by the same goroutine. If the job takes long the watch lets another one read;
+// then this one does all the jobs that come meanwhile.
+func (n *session) quiet() bool {
+	s := n.s
+	s.mu.Lock()
+	if n.running != nil {
+		s.mu.Unlock()
+		return false
 	}
+	j := n.next()
+	for j != nil {
+		if !n.watching {
+			n.watching = true
+			n.watch <- struct{}{}
+		}
+		s.mu.Unlock()
+		s.do(n, j)
+		s.mu.Lock()
+		if !j.long {
+			n.running = nil
+			n.heard = time.Now()
+			break
+		}
+		s.mu.Unlock()
+		for !n.work.Settled() {
+			runtime.Gosched()
+		}
+		s.mu.Lock()
+		n.running = nil
+		n.heard = time.Now()
+		if j = n.next(); j != nil {
+			j.long = true // we are not the reader any more
+		}
+	}
+	more := len(n.jobs) > 0
+	if n.over || n.failed != nil || s.leaving != 0 {
+		s.poke() // somebody waits for the end of the job
+	}
+	s.mu.Unlock()
+	return more
+}
+
+// long is how long a job runs before somebody else reads the link.
+const long = 5 * time.Millisecond
+
+// watchJobs sees to it that a job that runs for long does not keep the link from
+// being read. While there are no jobs it sleeps.
+func (n *session) watchJobs() {
+	tick := time.NewTicker(long)
+	defer tick.Stop()
+	for range n.watch {
+		tick.Reset(long)
+		var last *Job
+		for {
+			<-tick.C
+			n.s.mu.Lock()
+			j := n.running
+			if j != nil && j == last && !j.long {
+				j.long = n.work.Overtake()
+			}
+			if j == nil && last == nil || n.over {
+				n.watching = false
+				n.s.mu.Unlock()
+				break
+			}
+			last = j
+			n.s.mu.Unlock()
+		}
+		tick.Stop()
+	}
+}
+
+// do does one job.
+func (s *server) do(n *session, j *Job) {
+	defer j.message.Release()
 	s.mu.Lock()
 	now := time.Now()
 	over, gone := n.over, j.gone
@@ -726,7 +815,11 @@ func (s *server) do(n *session, j *Job) error {
 		s.notify.end(end)
 		run := max(microseconds(end.Sub(now)), 1)
 		if left := new(abandoned); errors.As(err, &left) {
-			return left.err
+			s.mu.Lock()
+			n.failed = left.err
+			n.end()
+			s.mu.Unlock()
+			return
 		}
 		h := wire.Head{Type: wire.Result, Run: run}
 		if limit := n.welcome.MaxBody; err == nil && uint64(len(out)) > limit {
@@ -737,14 +830,8 @@ func (s *server) do(n *session, j *Job) error {
 			h.Run = run
 		}
 		s.answer(n, j, &h, out)
-		s.done++
-		s.check(end)
+		s.check(end, 1)
 	}
-	s.mu.Lock()
-	n.running = nil
-	n.heard = time.Now() // a master owes no sign of life while its worker is busy
-	s.mu.Unlock()
-	return nil
 }
 
 // answer writes the answer, all of it, before anything else is started.
@@ -755,8 +842,9 @@ func (s *server) answer(n *session, j *Job, h *wire.Head, body []byte) {
 		s.mu.Unlock()
 		return
 	}
-	n.send(h, body)
+	n.queue(h, body)
 	s.mu.Unlock()
+	n.work.Push()
 	_ = n.work.Flush(context.Background()) // it ends with the link
 }
 
@@ -801,20 +889,28 @@ func detail(err error) []byte {
 	return nil
 }
 
-// check ends the worker that has reached a limit.
-func (s *server) check(now time.Time) {
+// check notes jobs that were done, and ends the worker that has reached a limit.
+func (s *server) check(now time.Time, jobs int) {
+	s.mu.Lock()
+	s.done += jobs
+	done := s.done
+	weigh := s.w.MaxRSS > 0 && now.Sub(s.checked) >= weighing
+	if weigh {
+		s.checked = now
+	}
+	s.mu.Unlock()
 	switch {
-	case s.w.MaxJobs > 0 && s.done >= s.w.MaxJobs:
+	case s.w.MaxJobs > 0 && done >= s.w.MaxJobs:
 		s.leave(wire.MaxJobs)
 	case now.Sub(s.begin) >= s.maxAge:
 		s.leave(wire.MaxAge)
-	case s.w.MaxRSS > 0 && now.Sub(s.checked) >= 100*time.Millisecond:
-		s.checked = now
-		if residentBytes() > s.w.MaxRSS {
-			s.leave(wire.MaxRSS)
-		}
+	case weigh && residentBytes() > s.w.MaxRSS:
+		s.leave(wire.MaxRSS)
 	}
 }
+
+// weighing is how often the memory of the process is looked at.
+const weighing = 100 * time.Millisecond
 
 // residentBytes is the memory of this process, or 0 where it cannot be known.
 func residentBytes() int64 {
