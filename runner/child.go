@@ -371,6 +371,7 @@ func (c *child) ownEnv(wid int, set func(name, value string)) {
 	if cfg.RunDir != "" {
 		set("APPBUNDLE_RUN_DIR", cfg.RunDir)
 		set("NOTIFY_SOCKET", c.r.notifyPath())
+		set("POWERHOSE_MASTER", filepath.Join(cfg.RunDir, "powerhose", "master.sock"))
 	}
 	if cfg.StateDir != "" {
 		set("APPBUNDLE_STATE_DIR", cfg.StateDir)

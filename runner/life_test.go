@@ -100,7 +100,7 @@ func TestEnvironment(t *testing.T) {
 	run := filepath.Join(dir, "run")
 	own := []string{"SECRET=s3cr3t", "TMPDIR=/var/tmp", "PATH=/super/bin", "HOME=/super", "NOTIFY_SOCKET=/run/systemd/notify", "LANG=de_DE"}
 	app := []string{"APPBUNDLE_NAME=shop", "APPBUNDLE_VERSION=1.2.3", "APPBUNDLE_WATCHER=web", "APPBUNDLE_WID=1",
-		"APPBUNDLE_RUN_DIR=" + run, "NOTIFY_SOCKET=" + run + "/notify.sock", "APPBUNDLE_STATE_DIR=" + dir + "/state"}
+		"APPBUNDLE_RUN_DIR=" + run, "NOTIFY_SOCKET=" + run + "/notify.sock", "POWERHOSE_MASTER=" + run + "/powerhose/master.sock", "APPBUNDLE_STATE_DIR=" + dir + "/state"}
 	for _, tt := range []struct {
 		name         string
 		copied, bare bool
