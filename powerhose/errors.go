@@ -50,11 +50,15 @@ type Error struct {
 
 	code   wire.Code
 	reason error // where no code says it
+	plain  bool  // Text is somebody else's
 	cause  error // of the context
 }
 
 // Error is one sentence.
 func (e *Error) Error() string {
+	if e.plain {
+		return e.Text
+	}
 	if e.Text == "" {
 		return "powerhose: " + e.why().Error()
 	}

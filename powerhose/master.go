@@ -46,6 +46,7 @@ type MasterConfig struct {
 	// Supervised says that a supervisor listens for the workers: then the
 	// process at a worker's socket is not compared with the worker.
 	Supervised bool
+	Notify     string // NOTIFY_SOCKET of the environment: it is told READY=1
 	// Log is given a line for each worker that comes or goes, and for each peer
 	// that is not let in. nil is silence.
 	Log func(line string)
@@ -208,6 +209,10 @@ func NewMaster(cfg MasterConfig) (*Master, error) {
 	m.armed = math.MaxInt64
 	m.serving.Go(func() { _ = listener.Serve(m.ctx, m.links, m.serve) })
 	m.serving.Go(m.serveStatus)
+	if n := notify(cfg.Notify); n != nil {
+		n.ready()
+		n.close()
+	}
 	return m, nil
 }
 
@@ -503,11 +508,12 @@ func (m *Master) monitor(e zmq.Event) {
 	m.log(fmt.Sprintf("pid %d", e.Peer.PID), "a connection of pid %d (uid %d) is refused: %v", e.Peer.PID, e.Peer.UID, e.Err)
 }
 
-// log tells a line, once a second of a peer at most.
+// log tells a line, one of a kind once a second of a peer at most.
 func (m *Master) log(peer, format string, args ...any) {
 	if m.cfg.Log == nil {
 		return
 	}
+	peer += format
 	now := m.now()
 	if last, ok := m.logged[peer]; ok && now-last < time.Second {
 		return

@@ -367,7 +367,7 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	m.workers[handle] = p
 	window := min(int(h.Window), m.cfg.Window)
 	p.tell(p.reg, m.welcome(window))
-	m.log("", "worker %q (pid %d) registers", p.name, p.who.PID)
+	m.log(p.id(), "worker %q (pid %d) registers", p.name, p.who.PID)
 	ctx, cancel := context.WithCancel(m.ctx)
 	p.dialling = cancel
 	path := string(h.Socket)

@@ -90,6 +90,8 @@ type Worker struct {
 	MaxJobs int
 	MaxAge  time.Duration // shorter by up to a tenth at random, so that not all end at once
 	MaxRSS  int64         // bytes of resident memory
+	// Weigh gives the bytes for MaxRSS; nil is those of this process.
+	Weigh func() int64
 
 	MaxBody int64    // of a result; 0 is what the master says
 	Admit   []uint32 // users whose process may be the master, beside our own
@@ -856,6 +858,7 @@ func (s *server) call(j *Job) (out []byte, err error) {
 			s.log("the handler panics: %v\n%s", p, debug.Stack())
 			out, err = nil, &panicError{p}
 		}
+		j.ctx.whenCancelled(nil)
 		j.ctx.cancel(context.Canceled)
 	}()
 	return s.handler(&j.ctx, j)
@@ -867,7 +870,12 @@ func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
 // errorHead is the ERROR for what a handler returned.
 func errorHead(err error, gone bool) wire.Head {
-	h := wire.Head{Type: wire.Error, Code: wire.Application, Text: []byte(wire.CutText(err.Error()))}
+	text := err.Error()
+	var said *Error
+	if errors.As(err, &said) && said.Text != "" && err == error(said) {
+		text = said.Text
+	}
+	h := wire.Head{Type: wire.Error, Code: wire.Application, Text: []byte(wire.CutText(text))}
 	var broken *panicError
 	switch {
 	case errors.As(err, &broken):
@@ -904,7 +912,7 @@ func (s *server) check(now time.Time, jobs int) {
 		s.leave(wire.MaxJobs)
 	case now.Sub(s.begin) >= s.maxAge:
 		s.leave(wire.MaxAge)
-	case weigh && residentBytes() > s.w.MaxRSS:
+	case weigh && s.weigh() > s.w.MaxRSS:
 		s.leave(wire.MaxRSS)
 	}
 }
@@ -912,9 +920,17 @@ func (s *server) check(now time.Time, jobs int) {
 // weighing is how often the memory of the process is looked at.
 const weighing = 100 * time.Millisecond
 
-// residentBytes is the memory of this process, or 0 where it cannot be known.
-func residentBytes() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
+func (s *server) weigh() int64 {
+	if s.w.Weigh != nil {
+		return s.w.Weigh()
+	}
+	return ResidentBytes(os.Getpid())
+}
+
+// ResidentBytes is the resident memory of a process, or 0 where that cannot be
+// known.
+func ResidentBytes(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	fields := bytes.Fields(b)
 	if err != nil || len(fields) < 2 {
 		return 0
@@ -929,6 +945,16 @@ type jobContext struct {
 	mu       sync.Mutex
 	done     chan struct{}
 	err      error
+	hook     func()
+}
+
+// whenCancelled calls f when nobody waits for the job any more.
+func (c *jobContext) whenCancelled(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hook = f; f != nil && c.err != nil {
+		f()
+	}
 }
 
 func (c *jobContext) Deadline() (time.Time, bool) { return c.deadline, true }
@@ -961,5 +987,8 @@ func (c *jobContext) cancel(err error) {
 	c.err = err
 	if c.done != nil {
 		close(c.done)
+	}
+	if c.hook != nil {
+		c.hook()
 	}
 }

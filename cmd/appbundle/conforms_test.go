@@ -49,6 +49,7 @@ func (s *jsonSchema) check(path string, value any) error {
 		return fmt.Errorf("%s is %v, want %v", path, value, s.Const)
 	case s.Enum != nil && !slices.Contains(s.Enum, value):
 		return fmt.Errorf("%s is %v, want one of %v", path, value, s.Enum)
+	case s.Type == "number" && typeOf(value) == "integer": // it is one
 	case s.Type != "" && s.Type != typeOf(value):
 		return fmt.Errorf("%s is a JSON %s, want %s", path, typeOf(value), s.Type)
 	}

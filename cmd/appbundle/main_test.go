@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"appbundle/powerhose"
 )
 
 var update = flag.Bool("update", false, "rewrite expected texts")
@@ -38,7 +42,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "conforms": conforms, "index": index, "wheel": wheel, "spoil": spoil, "backend": backend, "sdist": sdist},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "conforms": conforms, "index": index, "wheel": wheel, "spoil": spoil, "backend": backend, "sdist": sdist, "ready": ready},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLE", example)
 			env.Setenv("PY", python)
@@ -48,6 +52,34 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// ready ADDRESS N waits until the master at ADDRESS has N idle workers.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ready ADDRESS N")
+	}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		idle := 0
+		s, err := powerhose.ReadStatus(context.Background(), ts.MkAbs(args[0]))
+		if err == nil {
+			for _, w := range s.Workers {
+				if w.State == "idle" {
+					idle++
+				}
+			}
+		}
+		if err == nil && idle == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the master at %s has %d idle workers, want %d (%v)", args[0], idle, want, err)
+		}
+	}
 }
 
 // exits N COMMAND... runs the command, which has to end with status N. "! exec"

@@ -67,6 +67,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newVerifyCmd(out),
 		newUnpackCmd(out),
 		newRunCmd(g, out),
+		newPowerhoseCmd(g, out),
 		newVersionCmd(out),
 	)
 	root.InitDefaultCompletionCmd()
@@ -87,7 +88,8 @@ libraries), external-dependencies.txt (what the system has to provide), and
 bin/app or bin/app.py (what starts it).
 
 Exit statuses: 0 yes; 1 no (findings, no solution, a refused archive, an app
-that gave up); 2 usage; 3 could not look or do; 130 interrupted.`
+that gave up); 2 usage; 3 could not look or do; 69 a Powerhose worker that lost its
+master; 130 interrupted.`
 
 // knownCommand refuses what is left when no subcommand was found.
 func knownCommand(cmd *cobra.Command, args []string) error {

@@ -12,6 +12,7 @@ import (
 	"appbundle/bundle"
 	"appbundle/install"
 	"appbundle/internal/fetch"
+	"appbundle/powerhose"
 	"appbundle/resolve"
 	"appbundle/rpm"
 	"appbundle/runner"
@@ -46,6 +47,8 @@ func exitCode(err error) int {
 		return 2 // that means nothing
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return 130
+	case is[*powerhose.MasterError](err):
+		return 69 // a worker without a master
 	case is[*outputError](err):
 		return 3 // the answer is not told
 	case errors.Is(err, errNo),
@@ -60,6 +63,7 @@ func exitCode(err error) int {
 		is[*runner.WatcherError](err),
 		is[*runner.GaveUpError](err),
 		is[*runner.ExitError](err),
+		is[*endedError](err),
 		is[*exec.ExitError](err), // the app's own build command said no
 		is[schema.Problems](err), is[*schema.Problem](err),
 		errors.Is(err, fs.ErrExist): // what must not be there

@@ -107,7 +107,7 @@ var table = []Package{
 	},
 	{
 		Path: "powerhose",
-		Idea: "jobs for workers in any language: calls and their errors",
+		Idea: "jobs for workers in any language: masters, workers, callers",
 		May:  []string{"powerhose/internal/...", "internal/zmq"},
 		Why:  "workers are started, watched and replaced by the supervisor, which does not know them either",
 	},
@@ -137,7 +137,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "runner", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "runner", "powerhose", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{

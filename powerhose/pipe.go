@@ -1,0 +1,59 @@
+package powerhose
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"appbundle/powerhose/internal/wire"
+)
+
+// pipeGrace is how long a program may go on with a job for which nobody waits.
+const pipeGrace = 5 * time.Second
+
+// Pipe makes a handler of a program that reads jobs from its standard input and
+// writes answers to its standard output, as docs/POWERHOSE.md says in "Workers on
+// standard input". A program that ends or writes what is no answer has lost its
+// job; with that the worker ends. The program is ended by end when it goes on with
+// a job for 5 s after its caller has gone.
+func Pipe(stdin io.Writer, stdout io.Reader, end func()) Handler {
+	in := bufio.NewReaderSize(stdout, 64<<10)
+	var out, answer []byte
+	overdue := time.AfterFunc(time.Hour, end)
+	overdue.Stop()
+	return func(_ context.Context, j *Job) ([]byte, error) {
+		var err error
+		if out, err = wire.AppendPipeJob(out[:0], j.Body); err != nil {
+			return nil, err
+		}
+		j.ctx.whenCancelled(func() { overdue.Reset(pipeGrace) })
+		defer overdue.Stop()
+		if _, err := stdin.Write(out); err != nil {
+			return nil, Abandon(fmt.Errorf("it does not read its job: %w", callError(err)))
+		}
+		limit := int(j.session.welcome.MaxBody)
+		status, body, err := wire.ReadPipeAnswer(in, limit, answer[:0])
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, Abandon(errors.New("it has ended with a job"))
+		case err != nil:
+			return nil, Abandon(fmt.Errorf("it is broken: %w", err))
+		}
+		if cap(body) <= gift {
+			answer = body
+		}
+		if cap(out) > gift {
+			out = nil
+		}
+		switch status {
+		case wire.Failed:
+			return nil, &Error{Text: string(body), plain: true}
+		case wire.Refuse:
+			return nil, &Error{Text: string(body), plain: true, reason: ErrRejected}
+		}
+		return body, nil
+	}
+}
