@@ -128,7 +128,7 @@ func readAll(t *testing.T, b []byte, s *session) (all [][][]byte, err error) {
 		t.Fatal(err)
 	}
 	l := newLink(&script{Reader: bytes.NewReader(b)}, cfg, Peer{}, s, nil)
-	err = l.read(func(m *Message) {
+	l.handle = func(m *Message) {
 		size := 0
 		for _, f := range m.Frames {
 			size += len(f)
@@ -138,8 +138,8 @@ func readAll(t *testing.T, b []byte, s *session) (all [][][]byte, err error) {
 		}
 		all = append(all, m.Clone())
 		m.Release()
-	})
-	return all, err
+	}
+	return all, l.read(0)
 }
 
 // What a link reads is what was written, and nothing over the limits.
