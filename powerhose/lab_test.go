@@ -69,6 +69,7 @@ func workerMain(address string) int {
 func work(ctx context.Context, j *Job) ([]byte, error) {
 	word, rest, _ := strings.Cut(string(j.Body[:min(len(j.Body), 200)]), " ")
 	arg, file, _ := strings.Cut(rest, " ")
+	file, _, _ = strings.Cut(file, " ")
 	if file != "" && word != "echo" {
 		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -85,13 +86,12 @@ func work(ctx context.Context, j *Job) ([]byte, error) {
 	case "hold": // until the caller has gone
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case "wait": // for so long, whatever happens
+	case "slow": // an echo after so long
 		d, err := time.ParseDuration(arg)
 		if err != nil {
 			return nil, err
 		}
 		<-time.After(d)
-		return []byte(strconv.Itoa(os.Getpid())), nil
 	case "until": // the file that is the argument is there
 		for {
 			if _, err := os.Stat(arg); err == nil {
@@ -179,7 +179,7 @@ func (b *lockedBuffer) String() string {
 func start(tb testing.TB, env ...string) *proc {
 	tb.Helper()
 	p := &proc{TB: tb, Cmd: exec.Command("/proc/self/exe"), exited: make(chan struct{}), log: lockedBuffer{mu: make(chan struct{}, 1)}}
-	p.Env = append(os.Environ(), env...)
+	p.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	p.Stderr = &p.log
 	p.Stdout = &p.log
 	in, err := p.StdinPipe()

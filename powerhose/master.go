@@ -283,6 +283,11 @@ func (m *Master) submit(now time.Duration, c dispatch.Call, s slot) (dispatch.Ti
 	if int64(len(s.job)) > m.cfg.MaxBody {
 		return 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; at most %d are taken", len(s.job), m.cfg.MaxBody))
 	}
+	// Whoever is due leaves a slot, which may be that of this call.
+	if next, ok := m.machine.Next(); ok && next <= now {
+		m.machine.Tick(now)
+		m.act(now)
+	}
 	ticket, code := m.machine.Submit(now, c)
 	if code != wire.OK {
 		return 0, refusal(code, "")

@@ -319,7 +319,7 @@ func (p *peer) bad(err error) {
 func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	m := p.m
 	no := func(code wire.Code, text string) {
-		m.log(p.id(), "%s is refused: %s", p.id(), text)
+		m.log(fmt.Sprint(p.id(), code), "%s is refused: %s", p.id(), text)
 		p.refuse(code, text)
 	}
 	if m.closed {
