@@ -167,7 +167,8 @@ class Both:
                 self.addCleanup(timer.join)
 
         self.serve(answer)
-        with self.assertRaisesRegex(powerhose.ErrTimeout, "w.1 had it"):
+        slack = unittest.mock.patch.object(_call, "SLACK", lab.PATIENCE)
+        with slack, self.assertRaisesRegex(powerhose.ErrTimeout, "w.1 had it"):
             self.execute(self.runner(), b"", 0.05)
 
     def test_progress(self):
@@ -354,38 +355,46 @@ class Plain(Both, Sync, Case):
         self.assertEqual(calls.accepted, 1)
 
     def test_who_reads_hands_over(self):
-        """The one that reads for all leaves by its deadline, or for its progress; the others go on."""
-        numbers = {}
-        all_there, go = threading.Event(), threading.Event()
+        """The one that reads for all is away, with its progress; the others go on."""
+        open_, all_there, away, back = {}, threading.Event(), threading.Event(), threading.Event()
 
         def answer(end, h, body):
-            if h.type == _wire.CALL:
-                numbers[body] = (end, h.number)
-                if len(numbers) == 3:
-                    all_there.set()
-            elif h.type == _wire.CANCEL:
-                for name in (b"2", b"3"):
-                    end.send(lab.reply(numbers[name][1]), name)
+            open_[body] = (end, h.number)
+            if len(open_) == 3:
+                all_there.set()
+
+        def progress(data):
+            away.set()
+            back.wait(lab.PATIENCE)
+
+        def send(name, head, body):
+            open_[name][0].send(head(open_[name][1]), body)
 
         self.serve(answer)
         runner = self.runner()
         got = []
-
-        def call(body, timeout):
-            try:
-                got.append(runner.execute(body, timeout))
-            except powerhose.ErrTimeout:
-                got.append("timeout")
-
-        threads = [threading.Thread(target=call, args=(body, timeout)) for body, timeout in ((b"1", 0.3), (b"2", 30), (b"3", 30))]
+        threads = [
+            threading.Thread(target=lambda body=body: got.append(runner.execute(body, progress=progress))) for body in (b"1", b"2", b"3")
+        ]
         threads[0].start()
-        while not numbers:
+        while runner._states == {} or runner._state().link is None or runner._state().link.reader is None:
             pass
         for thread in threads[1:]:
             thread.start()
-        for thread in threads:
+        self.assertTrue(all_there.wait(lab.PATIENCE))
+        while len(runner._state().link.waiting) < 2:
+            pass
+        send(b"1", lambda number: _wire.bare(_wire.PROGRESS, number), b"half")
+        self.assertTrue(away.wait(lab.PATIENCE))
+        for name in (b"2", b"3"):
+            send(name, lab.reply, name)
+        for thread in threads[1:]:
             thread.join(lab.PATIENCE)
-        self.assertEqual(sorted(got, key=str), [b"2", b"3", "timeout"])
+        self.assertEqual(sorted(got), [b"2", b"3"])
+        back.set()
+        send(b"1", lab.reply, b"1")
+        threads[0].join(lab.PATIENCE)
+        self.assertEqual(got[-1], b"1")
 
     def test_lost_for_all(self):
         count = []

@@ -345,10 +345,16 @@ class Hostile(Case):
 
         def target(job):
             go.wait(lab.PATIENCE)
-            return job
+            return b"%d" % job.cancelled
 
         w = self.start(target, welcome={"window": 2})
-        for number in (1, 2, 3):
+        for number in (1, 2):
+            w.give(number)
+        go.set()
+        for number in (1, 2):
+            self.answer(w, _wire.RESULT, number)
+        go.clear()
+        for number in (3, 4, 5):
             w.give(number)
         go.set()
         self.closed(w, _wire.BROKEN)
