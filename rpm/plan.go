@@ -261,9 +261,21 @@ func (p *planner) base(name string, evr EVR) *Package {
 
 func (p *planner) release() string { return strconv.Itoa(max(p.app.Config.Package.Release, 1)) }
 
+// distRelease is the release of the packages of distributions. The same version for
+// another Python has other files, in other directories, and so has to be another
+// package: a newer one for a newer Python.
+func (p *planner) distRelease() string { return "1." + p.app.Environment.Python }
+
+const filesystemRelease = "1"
+
+// needFilesystem is the relation to the directories for the Python of the environment.
+func (p *planner) needFilesystem() Relation {
+	return Relation{Name: p.app.Name + "-filesystem", Op: "=", Version: p.app.Environment.PythonVersion() + "-" + filesystemRelease}
+}
+
 // filesystem makes the package of the directories that the others share.
 func (p *planner) filesystem() *Package {
-	pkg := p.base(p.app.Name+"-filesystem", EVR{Version: p.app.Environment.PythonVersion(), Release: "1"})
+	pkg := p.base(p.app.Name+"-filesystem", EVR{Version: p.app.Environment.PythonVersion(), Release: filesystemRelease})
 	pkg.Summary = "Directories of " + p.app.Name
 	pkg.Description = fmt.Sprintf("The directories that the packages of %s share, and the link to their interpreter.", p.app.Name)
 	pkg.Files = append(pkg.Files, File{Path: p.home, Kind: Directory, Mode: 0o755}, p.directory(".appbundle"))
@@ -318,7 +330,7 @@ func (p *planner) dist(i int) (*Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", d.Name, d.Version, err)
 	}
-	evr.Release = "1"
+	evr.Release = p.distRelease()
 	pkg := p.base(p.distName(d.Name), evr)
 	pkg.License, pkg.Homepage = p.license(d.Name), ""
 	pkg.Summary = fmt.Sprintf("%s %s for %s", d.Name, d.Version, p.app.Name)
@@ -351,7 +363,7 @@ func (p *planner) dist(i int) (*Package, error) {
 // else the same version of one would have other relations when the pin of
 // another moves, and be another package of the same name.
 func (p *planner) privateRelations(pkg *Package, name string, evr EVR) {
-	pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
+	pkg.Requires = append(pkg.Requires, p.needFilesystem())
 	if p.format == RPM {
 		pkg.Provides = append(pkg.Provides, Relation{Name: "bundled(python3dist(" + name + "))", Op: "=", Version: versionOf(evr)})
 	}
@@ -402,18 +414,15 @@ func (p *planner) license(name string) string {
 	return ""
 }
 
-// exactly is the relation to the package of a distribution at its version. A
-// package that is built again, with another release, satisfies it too.
+// exactly is the relation to the package of a distribution at its version, for the
+// Python of the environment.
 func (p *planner) exactly(name string) (Relation, error) {
 	evr, err := FromPEP440(p.format, p.version(name))
 	if err != nil {
 		return Relation{}, fmt.Errorf("%s %s: %w", name, p.version(name), err)
 	}
-	version := versionOf(evr)
-	if p.format == Deb {
-		version += "-1"
-	}
-	return Relation{Name: p.distName(name), Op: "=", Version: version}, nil
+	evr.Release = p.distRelease()
+	return Relation{Name: p.distName(name), Op: "=", Version: evr.String()}, nil
 }
 
 // versionOf gives an EVR without its release, as relations have it.
@@ -449,7 +458,7 @@ func (p *planner) application() (*Package, error) {
 		if p.isSystem() {
 			pkg.Requires = append(pkg.Requires, p.needPython()...)
 		} else {
-			pkg.Requires = append(pkg.Requires, Relation{Name: p.app.Name + "-filesystem"})
+			pkg.Requires = append(pkg.Requires, p.needFilesystem())
 		}
 		for i := range p.in.Dists {
 			r, err := p.exactly(p.in.Dists[i].Name)

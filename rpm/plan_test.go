@@ -21,10 +21,17 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the wanted texts of testdata")
 
-// planApp writes a directory with an environment of two distributions, of
-// which one needs the other, and loads it.
+// planApp is the app of most tests.
 func planApp(t *testing.T) *bundle.App {
 	t.Helper()
+	return planAppOf(t, "3.11", "1.0.post2")
+}
+
+// planAppOf writes a directory with an environment of two distributions, of which
+// one needs the other, util, at a version, and loads it.
+func planAppOf(t *testing.T, python, util string) *bundle.App {
+	t.Helper()
+	tag := "cp" + strings.ReplaceAll(python, ".", "")
 	dir := filepath.Join(t.TempDir(), "shop")
 	put := func(name, text string, mode os.FileMode) {
 		t.Helper()
@@ -41,24 +48,25 @@ func planApp(t *testing.T) *bundle.App {
 	put("app.ini", "[app]\nname = shop\nversion = 1.2.0-rc.1\ndescription = A shop 100% ours.\nlicense = MIT\n[package]\nsandbox = strict\nrelease = 3\n", 0o644)
 	put("bin/app", "#!/bin/sh\n", 0o755)
 	lock := "lock-version = \"1.0\"\ncreated-by = \"appbundle\"\n"
-	env := &schema.Environment{Format: schema.EnvironmentFormat, Python: "cp311", Platform: "linux_x86_64"}
-	for _, d := range [][3]string{{"util", "1.0.post2", ""}, {"web", "1!2.0rc1", "dependencies = [{ name = \"util\" }]\n"}} {
+	env := &schema.Environment{Format: schema.EnvironmentFormat, Python: tag, Platform: "linux_x86_64"}
+	for _, d := range [][3]string{{"util", util, ""}, {"web", "1!2.0rc1", "dependencies = [{ name = \"util\" }]\n"}} {
 		file := d[0] + "-" + d[1] + "-py3-none-any.whl"
 		sum := fmt.Sprintf("%x", sha256.Sum256([]byte(file)))
 		lock += fmt.Sprintf("[[packages]]\nname = %q\nversion = %q\n%swheels = [{ name = %q, url = \"https://index.test/%s\", hashes = { sha256 = %q } }]\n", d[0], d[1], d[2], file, file, sum)
 		env.Packages = append(env.Packages, schema.InstalledPackage{Name: d[0], Version: d[1], File: file, SHA256: sum})
-		site := ".appbundle/env/lib/python3.11/site-packages/"
+		site := ".appbundle/env/lib/python" + python + "/site-packages/"
 		info := site + d[0] + "-" + d[1] + ".dist-info/"
 		put(site+d[0]+"/__init__.py", "", 0o644)
-		put(site+d[0]+"/__pycache__/__init__.cpython-311.pyc", "byte code", 0o444)
+		code := d[0] + "/__pycache__/__init__." + strings.Replace(tag, "cp", "cpython-", 1) + ".pyc"
+		put(site+code, "byte code", 0o444)
 		put(info+"licenses/LICENSE", "MIT", 0o644)
 		put(".appbundle/env/bin/"+d[0], "#!/bin/sh\n", 0o755)
 		hash := func(text string) string {
 			h := sha256.Sum256([]byte(text))
 			return "sha256=" + base64.RawURLEncoding.EncodeToString(h[:])
 		}
-		put(info+"RECORD", fmt.Sprintf("%[1]s/__init__.py,%[3]s,0\n%[1]s/__pycache__/__init__.cpython-311.pyc,,\n%[2]s/licenses/LICENSE,%[4]s,3\n../../../bin/%[1]s,%[5]s,10\n%[2]s/RECORD,,\n",
-			d[0], filepath.Base(strings.TrimSuffix(info, "/")), hash(""), hash("MIT"), hash("#!/bin/sh\n")), 0o644)
+		put(info+"RECORD", fmt.Sprintf("%[1]s/__init__.py,%[3]s,0\n%[6]s,,\n%[2]s/licenses/LICENSE,%[4]s,3\n../../../bin/%[1]s,%[5]s,10\n%[2]s/RECORD,,\n",
+			d[0], filepath.Base(strings.TrimSuffix(info, "/")), hash(""), hash("MIT"), hash("#!/bin/sh\n"), code), 0o644)
 	}
 	stamp, err := env.Encode()
 	if err != nil {
@@ -168,7 +176,7 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 	for _, list := range []struct {
 		name string
 		all  []Relation
-	}{{"requires", p.Requires}, {"provides", p.Provides}} {
+	}{{"requires", p.Requires}, {"provides", p.Provides}, {"conflicts", p.Conflicts}, {"replaces", p.Replaces}} {
 		for _, r := range list.all {
 			fmt.Fprintf(b, "%s %s\n", list.name, r)
 		}

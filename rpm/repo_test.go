@@ -122,30 +122,43 @@ func TestDnfReadsOurs(t *testing.T) {
 	}
 }
 
+// aptOptions are those with which apt-get knows one repository, with an option in its
+// line of sources, and nothing of this machine. status is dpkg's file of what is installed.
+func aptOptions(t *testing.T, dir, option, status string) []string {
+	t.Helper()
+	state := t.TempDir()
+	for _, d := range []string{"lists/partial", "cache/archives/partial", "etc", "state"} {
+		if err := os.MkdirAll(filepath.Join(state, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(state+"/sources.list", fmt.Appendf(nil, "deb [%s] file:%s ./\n", option, dir), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(state+"/status", []byte(status), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-o", "Dir::Etc=" + state + "/etc", "-o", "Dir::Etc::sourcelist=" + state + "/sources.list", "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State=" + state + "/state",
+		"-o", "Dir::State::lists=" + state + "/lists", "-o", "Dir::State::status=" + state + "/status", "-o", "Dir::Cache=" + state + "/cache", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
+		"-o", "APT::Get::List-Cleanup=0"}
+}
+
+// updateApt fetches the lists, and gives what is said; a list that is refused is an error.
+func updateApt(t *testing.T, options []string) string {
+	t.Helper()
+	return says(t, nil, "apt-get", append(options, "update", "-o", "APT::Update::Error-Mode=any")...)
+}
+
 func TestAptReadsOurs(t *testing.T) {
 	k := testKey(t, "rsa", "")
 	for name, signer := range map[string]Signer{"signed": k, "trusted": nil} {
 		dir := repository(t, Deb, IndexOptions{Signer: signer, Name: "Shop", Time: time.Unix(1_700_000_000, 0)})
-		state := t.TempDir()
-		for _, d := range []string{"lists/partial", "cache/archives/partial", "etc", "state"} {
-			if err := os.MkdirAll(filepath.Join(state, d), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
 		option := "trusted=yes"
 		if signer != nil {
 			option = "signed-by=" + publicFile(t, k)
 		}
-		if err := os.WriteFile(state+"/sources.list", fmt.Appendf(nil, "deb [%s] file:%s ./\n", option, dir), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(state+"/status", nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		options := []string{"-o", "Dir::Etc=" + state + "/etc", "-o", "Dir::Etc::sourcelist=" + state + "/sources.list", "-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State=" + state + "/state",
-			"-o", "Dir::State::lists=" + state + "/lists", "-o", "Dir::State::status=" + state + "/status", "-o", "Dir::Cache=" + state + "/cache", "-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1",
-			"-o", "APT::Get::List-Cleanup=0"}
-		out := says(t, nil, "apt-get", append(options, "update", "-o", "APT::Update::Error-Mode=any")...)
+		options := aptOptions(t, dir, option, "")
+		out := updateApt(t, options)
 		if signer != nil && strings.Contains(out, "W: ") {
 			t.Errorf("%s: %s", name, out)
 		}
