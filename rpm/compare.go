@@ -18,6 +18,7 @@ func (p *Package) compare(got *Info) error {
 		{"script after installation", p.scriptOrNone(p.Scripts.PostInstall), got.Scripts.PostInstall},
 		{"script before removal", p.scriptOrNone(p.Scripts.PreRemove), got.Scripts.PreRemove},
 		{"script after removal", p.scriptOrNone(p.Scripts.PostRemove), got.Scripts.PostRemove},
+		{"script after the transaction", p.scriptOrNone(p.Scripts.PostTransaction), got.Scripts.PostTransaction},
 	} {
 		if l.want != l.got {
 			return fmt.Errorf("the %s is %q, not %q", l.what, l.got, l.want)

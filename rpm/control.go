@@ -89,7 +89,7 @@ func (p *Info) fillDeb(members map[string][]byte) error {
 		}
 		*l.to = append(*l.to, list...)
 	}
-	p.Scripts = Scripts{string(members["preinst"]), string(members["postinst"]), string(members["prerm"]), string(members["postrm"])}
+	p.Scripts = Scripts{PreInstall: string(members["preinst"]), PostInstall: string(members["postinst"]), PreRemove: string(members["prerm"]), PostRemove: string(members["postrm"])}
 	return nil
 }
 

@@ -163,12 +163,20 @@ fi
 			PostRemove:  reload,
 		}
 	}
+	marker := upgradeMarker(p.app.Name)
 	return Scripts{
-		PostInstall: made + "if test \"$1\" -eq 1; then\n" + indent(enabled) + "fi\n" + reload + ":\n",
-		PreRemove:   "if test \"$1\" -eq 0; then\n" + indent(disabled) + "fi\n:\n",
-		PostRemove:  reload + "if test \"$1\" -ge 1; then\n" + indent(restarted) + "fi\n:\n",
+		PostInstall:     made + "if test \"$1\" -eq 1; then\n" + indent(enabled) + "elif " + running + "; then\n    true >" + marker + " || :\nfi\n" + reload + ":\n",
+		PreRemove:       "if test \"$1\" -eq 0; then\n" + indent(disabled) + "fi\n:\n",
+		PostRemove:      reload + ":\n",
+		PostTransaction: "if test -e " + marker + "; then\n    rm -f " + marker + "\n" + indent(reload+restarted) + "fi\n:\n",
 	}
 }
+
+// upgradeMarker is the file with which %post of an rpm tells %posttrans, which on most
+// hosts is told nothing, that this is an upgrade. Only there the files of the release
+// before are gone: its own %postun runs while those of other packages still are. The
+// directory is root's, and empty after a boot.
+func upgradeMarker(name string) string { return "/run/appbundle-" + name + ".upgraded" }
 
 // indent moves the lines of a script to the right.
 func indent(lines string) string {

@@ -18,6 +18,7 @@ func TestScripts(t *testing.T) {
 		format  Format
 		script  string // of which step
 		args    string
+		after   string // the argument of the script after installation, which ran before
 		rolling bool
 		idle    bool // the unit is not active
 		image   bool // systemd is there and does not run
@@ -28,9 +29,13 @@ func TestScripts(t *testing.T) {
 		{format: RPM, script: "preremove", args: "1", want: ""},
 		{format: RPM, script: "preremove", args: "0", want: "disable --now shop.service"},
 		{format: RPM, script: "postremove", args: "0", want: "daemon-reload"},
-		{format: RPM, script: "postremove", args: "1", want: "daemon-reload; try-restart shop.service"},
-		{format: RPM, script: "postremove", args: "1", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
-		{format: RPM, script: "postremove", args: "1", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
+		{format: RPM, script: "postremove", args: "1", want: "daemon-reload"},
+		{format: RPM, script: "posttransaction", after: "1", want: ""},
+		{format: RPM, script: "posttransaction", after: "2", want: "daemon-reload; try-restart shop.service"},
+		{format: RPM, script: "posttransaction", after: "3", args: "0", want: "daemon-reload; try-restart shop.service"},
+		{format: RPM, script: "posttransaction", after: "2", image: true, want: ""},
+		{format: RPM, script: "posttransaction", after: "2", rolling: true, want: "daemon-reload; is-active --quiet shop.service; kill --kill-who=main --signal=USR2 shop.service"},
+		{format: RPM, script: "posttransaction", after: "2", rolling: true, idle: true, want: "daemon-reload; is-active --quiet shop.service"},
 		{format: RPM, script: "postinstall", args: "1", image: true, want: "--no-reload preset shop.service"},
 		{format: RPM, script: "preremove", args: "0", image: true, want: "--no-reload disable shop.service"},
 		{format: RPM, script: "postremove", args: "1", image: true, want: ""},
@@ -49,18 +54,37 @@ func TestScripts(t *testing.T) {
 		p := &planner{format: tt.format, app: &bundle.App{Name: "shop", Config: &schema.Config{}}}
 		p.app.Config.Package.Rolling = tt.rolling
 		s := p.scripts()
-		text := map[string]string{"postinstall": s.PostInstall, "preremove": s.PreRemove, "postremove": s.PostRemove}[tt.script]
-		if got := callsOf(t, text, strings.Fields(tt.args), tt.idle, tt.image); got != tt.want {
+		text := map[string]string{"postinstall": s.PostInstall, "preremove": s.PreRemove, "postremove": s.PostRemove, "posttransaction": s.PostTransaction}[tt.script]
+		dir := t.TempDir()
+		if tt.after != "" {
+			callsOf(t, dir, s.PostInstall, []string{tt.after}, tt.idle, tt.image)
+		}
+		if got := callsOf(t, dir, text, strings.Fields(tt.args), tt.idle, tt.image); got != tt.want {
 			t.Errorf("%+v: systemctl gets %q", tt, got)
+		}
+		if left, err := filepath.Glob(dir + "/run/*"); err != nil || len(left) > 0 && tt.script == "posttransaction" {
+			t.Errorf("%+v: %q is left, %v", tt, left, err)
 		}
 	}
 }
 
 // callsOf runs a script that has to succeed, with a systemctl that writes what it
-// is told.
-func callsOf(t *testing.T, script string, args []string, idle, image bool) string {
+// is told. In dir is what the script has of the host.
+func callsOf(t *testing.T, dir, script string, args []string, idle, image bool) string {
 	t.Helper()
-	dir := t.TempDir()
+	rm, err := exec.LookPath("rm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir+"/run", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(rm, dir+"/rm"); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	if err := os.Remove(dir + "/calls"); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
 	status := "0"
 	if idle {
 		status = "3"
@@ -77,7 +101,8 @@ func callsOf(t *testing.T, script string, args []string, idle, image bool) strin
 	if image {
 		runs = "false"
 	}
-	cmd := exec.Command("/bin/sh", append([]string{"-e", "-c", strings.ReplaceAll(script, booted, runs), "script"}, args...)...)
+	script = strings.NewReplacer(booted, runs, "/run/appbundle-", dir+"/run/appbundle-").Replace(script)
+	cmd := exec.Command("/bin/sh", append([]string{"-e", "-c", script, "script"}, args...)...)
 	cmd.Env = []string{"PATH=" + dir + ":/nonexistent"}
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, said, script)

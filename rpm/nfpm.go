@@ -47,7 +47,7 @@ func (p *Package) skeleton() ([]byte, error) {
 	if p.Format == Deb {
 		p.debRelations(info)
 	}
-	if info.Scripts, err = p.scriptFiles(dir); err != nil {
+	if err := p.scriptFiles(dir, info); err != nil {
 		return nil, err
 	}
 	info.Contents = p.contents(empty)
@@ -102,23 +102,25 @@ func (p *Package) debRelations(info *nfpm.Info) {
 }
 
 // scriptFiles writes scripts to files, which is how nfpm takes them.
-func (p *Package) scriptFiles(dir string) (s nfpm.Scripts, err error) {
+func (p *Package) scriptFiles(dir string, info *nfpm.Info) error {
+	s := &info.Scripts
 	for _, l := range []struct {
 		name, text string
 		to         *string
 	}{
 		{"preinstall", p.Scripts.PreInstall, &s.PreInstall}, {"postinstall", p.Scripts.PostInstall, &s.PostInstall},
 		{"preremove", p.Scripts.PreRemove, &s.PreRemove}, {"postremove", p.Scripts.PostRemove, &s.PostRemove},
+		{"posttransaction", p.Scripts.PostTransaction, &info.RPM.Scripts.PostTrans},
 	} {
 		if l.text == "" {
 			continue
 		}
 		*l.to = filepath.Join(dir, l.name)
 		if err := os.WriteFile(*l.to, []byte(p.script(l.text)), 0o600); err != nil {
-			return s, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // contents describes every entry in full. A deb has all directories above its files;

@@ -111,4 +111,7 @@ type Relation struct {
 // under set -e; a first line with #! is not needed.
 type Scripts struct {
 	PreInstall, PostInstall, PreRemove, PostRemove string
+	// PostTransaction runs when all packages of a transaction are installed, and what
+	// they replaced is gone. Of an rpm alone.
+	PostTransaction string
 }

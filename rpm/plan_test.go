@@ -189,7 +189,7 @@ func dump(t *testing.T, b *strings.Builder, p *Package) {
 			}
 		}
 	}
-	for _, s := range [][2]string{{"post-install", p.Scripts.PostInstall}, {"pre-remove", p.Scripts.PreRemove}, {"post-remove", p.Scripts.PostRemove}} {
+	for _, s := range [][2]string{{"post-install", p.Scripts.PostInstall}, {"pre-remove", p.Scripts.PreRemove}, {"post-remove", p.Scripts.PostRemove}, {"post-transaction", p.Scripts.PostTransaction}} {
 		if s[1] != "" {
 			fmt.Fprintf(b, "%s\n", s[0])
 		}

@@ -96,6 +96,7 @@ func (p *Info) fill(h, sig header) error {
 	text(tagPostInstall, &p.Scripts.PostInstall)
 	text(tagPreRemove, &p.Scripts.PreRemove)
 	text(tagPostRemove, &p.Scripts.PostRemove)
+	text(tagPostTransaction, &p.Scripts.PostTransaction)
 	text(tagPayloadFormat, &format)
 	text(tagPayloadCompressor, &compressor)
 	number(tagEpoch, &epoch)

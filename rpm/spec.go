@@ -112,6 +112,7 @@ func (s *Source) Spec() (string, error) {
 	fmt.Fprintf(&b, "\n%%description\n%s\n\n%%prep\n%%setup -q -n %s\n\n%%build\n\n%%install\nmkdir -p %%{buildroot}\ncp -a root/. %%{buildroot}/\n", specText(p.describe()), p.Name)
 	for _, l := range []struct{ name, text string }{
 		{"pre", p.Scripts.PreInstall}, {"post", p.Scripts.PostInstall}, {"preun", p.Scripts.PreRemove}, {"postun", p.Scripts.PostRemove},
+		{"posttrans", p.Scripts.PostTransaction},
 	} {
 		if l.text == "" {
 			continue

@@ -27,7 +27,7 @@ func odd(t *testing.T) *Package {
 	p.Summary, p.Description = "%files (%{name}) # 100% \\", hostile
 	p.Requires = append(p.Requires, Relation{Name: "(git or mercurial)"}, Relation{Name: "libc.so.6(GLIBC_2.14)(64bit)"},
 		Relation{Name: "systemd", Pre: true}, Relation{Name: "/usr/bin/x%y"})
-	p.Scripts = Scripts{PreInstall: "true 100% \\\n  more\n", PostInstall: "# %{name}\ncat <<E\n$1 %(id)\nE\n", PreRemove: "true\n\n\n", PostRemove: "true"}
+	p.Scripts = Scripts{PreInstall: "true 100% \\\n  more\n", PostInstall: "# %{name}\ncat <<E\n$1 %(id)\nE\n", PreRemove: "true\n\n\n", PostRemove: "true", PostTransaction: "true all"}
 	return p
 }
 
@@ -58,7 +58,7 @@ func rebuild(t *testing.T, srpm string) *Info {
 func sameBut(t *testing.T, p *Package, got *Info) {
 	t.Helper()
 	same := *got
-	for _, script := range []*string{&same.Scripts.PreInstall, &same.Scripts.PostInstall, &same.Scripts.PreRemove, &same.Scripts.PostRemove} {
+	for _, script := range []*string{&same.Scripts.PreInstall, &same.Scripts.PostInstall, &same.Scripts.PreRemove, &same.Scripts.PostRemove, &same.Scripts.PostTransaction} {
 		if *script != "" {
 			*script += "\n" // which it strips
 		}

@@ -72,6 +72,7 @@ const (
 	tagPayloadFormat     tag = 1124
 	tagPayloadCompressor tag = 1125
 	tagPayloadFlags      tag = 1126
+	tagPostTransaction   tag = 1152
 	tagLongFileSizes     tag = 5008
 	tagLongSize          tag = 5009
 	tagFileDigestAlgo    tag = 5011

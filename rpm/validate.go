@@ -117,7 +117,10 @@ func (p *Package) checkTexts() error {
 			return fmt.Errorf("description has the line %q", line)
 		}
 	}
-	for _, s := range []string{p.Scripts.PreInstall, p.Scripts.PostInstall, p.Scripts.PreRemove, p.Scripts.PostRemove} {
+	if p.Format == Deb && p.Scripts.PostTransaction != "" {
+		return errors.New("a deb has no script after a transaction")
+	}
+	for _, s := range []string{p.Scripts.PreInstall, p.Scripts.PostInstall, p.Scripts.PreRemove, p.Scripts.PostRemove, p.Scripts.PostTransaction} {
 		if strings.Contains(s, "\x00") || !utf8.ValidString(s) || len(s) > maxText {
 			return fmt.Errorf("script %.60q is no text", s)
 		}

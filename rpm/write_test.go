@@ -64,6 +64,9 @@ func shop(f Format) *Package {
 	p.Recommends = []Relation{{Name: "git"}}
 	p.Conflicts = []Relation{{Name: "oldshop", Op: "<", Version: "1"}}
 	p.Scripts = Scripts{PostInstall: "true\n", PreRemove: "#!/bin/sh\ntrue"}
+	if f == RPM {
+		p.Scripts.PostTransaction = "true 1"
+	}
 	return p
 }
 
@@ -182,6 +185,7 @@ func TestRefused(t *testing.T) {
 		{"homepage", Deb, func(p *Package) { p.Homepage = "a b" }, `homepage "a b"`},
 		{"section", Deb, func(p *Package) { p.Section = "a\nb" }, `section "a\nb"`},
 		{"description", Deb, func(p *Package) { p.Description = "a\x1b[0m" }, `description`},
+		{"script of an rpm", Deb, func(p *Package) { p.Scripts.PostTransaction = "true" }, `a deb has no script after a transaction`},
 		{"script", Deb, func(p *Package) { p.Scripts.PostRemove = "a\x00" }, `script`},
 		{"relation", RPM, func(p *Package) { p.Requires = []Relation{{Name: "bad name"}} }, `requires "bad name"`},
 		{"relation", RPM, func(p *Package) { p.Requires = []Relation{{Name: "a", Op: "=="}} }, `operator`},
@@ -259,7 +263,7 @@ func TestReadBack(t *testing.T) {
 		}
 		for _, change := range []func(){
 			func() { p.Summary = "x" }, func() { p.Requires = nil }, func() { p.Files = slices.Delete(p.Files, 1, 2) }, func() { p.Files[3].Mode = 0o700 },
-			func() { p.Scripts.PreInstall = "x" }, func() { p.Files[1].SHA256[0]++ }, func() { p.Files = append(p.Files, File{Path: "/zz", Kind: Directory}) },
+			func() { p.Scripts.PreInstall = "x" }, func() { p.Scripts.PostTransaction = "x" }, func() { p.Files[1].SHA256[0]++ }, func() { p.Files = append(p.Files, File{Path: "/zz", Kind: Directory}) },
 		} {
 			p = shop(f)
 			if err := p.compare(info); err != nil {
