@@ -129,6 +129,9 @@ func (t Target) remedy(name string) string {
 	if near := theTable().suggest(name); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
+	if t.Name == string(t.Family) { // of any release: see Any
+		return fmt.Sprintf("write a name that distributions with %s know", t.Name)
+	}
 	return fmt.Sprintf("write a name that %s knows", t.Name)
 }
 
