@@ -273,6 +273,33 @@ func (p *planner) needFilesystem() Relation {
 	return Relation{Name: p.app.Name + "-filesystem", Op: "=", Version: p.app.Environment.PythonVersion() + "-" + filesystemRelease}
 }
 
+// takesOver lets a package of a collection have the files that the application had
+// when it was one package. An rpm needs no leave: the release before goes with them.
+func (p *planner) takesOver(pkg *Package) {
+	if p.format == Deb {
+		pkg.Replaces = append(pkg.Replaces, Relation{Name: p.app.Name})
+	}
+}
+
+// bars keeps the application that has its environment itself from being installed
+// beside the packages of a collection, which have the same files. apt may remove them
+// for it, and dnf where it is told to: an rpm that obsoletes them would do so for every
+// host with a collection.
+//
+// A deb has to name all of them. apt may remove some after it unpacked the application,
+// and dpkg leaves a file to a package that replaces the application, unless the
+// application replaces that one: the file would then be removed with it.
+func (p *planner) bars(pkg *Package) {
+	pkg.Conflicts = append(pkg.Conflicts, Relation{Name: p.app.Name + "-filesystem"})
+	if p.format != Deb {
+		return
+	}
+	for i := range p.in.Dists {
+		pkg.Conflicts = append(pkg.Conflicts, Relation{Name: p.app.Name + "-python3-" + p.in.Dists[i].Name})
+	}
+	pkg.Replaces = append(pkg.Replaces, pkg.Conflicts...)
+}
+
 // filesystem makes the package of the directories that the others share.
 func (p *planner) filesystem() *Package {
 	pkg := p.base(p.app.Name+"-filesystem", EVR{Version: p.app.Environment.PythonVersion(), Release: filesystemRelease})
@@ -285,6 +312,7 @@ func (p *planner) filesystem() *Package {
 		}
 	}
 	pkg.Requires = p.needPython()
+	p.takesOver(pkg)
 	return pkg
 }
 
@@ -364,6 +392,7 @@ func (p *planner) dist(i int) (*Package, error) {
 // another moves, and be another package of the same name.
 func (p *planner) privateRelations(pkg *Package, name string, evr EVR) {
 	pkg.Requires = append(pkg.Requires, p.needFilesystem())
+	p.takesOver(pkg)
 	if p.format == RPM {
 		pkg.Provides = append(pkg.Provides, Relation{Name: "bundled(python3dist(" + name + "))", Op: "=", Version: versionOf(evr)})
 	}
@@ -453,6 +482,9 @@ func (p *planner) application() (*Package, error) {
 	if p.app.Environment != nil && whole {
 		pkg.Files = append(pkg.Files, p.directory(".appbundle"))
 		pkg.Requires = append(pkg.Requires, p.needPython()...)
+	}
+	if p.app.Environment != nil && (whole || p.isSystem()) {
+		p.bars(pkg)
 	}
 	if !whole {
 		if p.isSystem() {

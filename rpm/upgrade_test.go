@@ -60,17 +60,18 @@ func putHost(t *testing.T, f Format, dir string) {
 // dnfRoot gives dnf for a root of its own, in whose database packages are and nothing
 // else, and a repository.
 func dnfRoot(t *testing.T, dir string) func(args ...string) (string, error) {
-	root, cache := t.TempDir(), t.TempDir()
+	root := t.TempDir()
 	// Debian's rpm keeps its database below the home directory, in the root.
 	line := []string{"env", "HOME=/root", "dnf", "-y", "--installroot=" + root, "--releasever=1", "--forcearch=x86_64", "--disablerepo=*", "--repofrompath=own,file://" + dir, "--enablerepo=own",
-		"--setopt=gpgcheck=0", "--setopt=reposdir=/nonexistent", "--setopt=varsdir=/nonexistent", "--setopt=pluginpath=/nonexistent", "--setopt=cachedir=" + cache, "--setopt=logdir=" + cache,
-		"--setopt=tsflags=justdb,noscripts", "--setopt=own.metadata_expire=0"}
+		"--setopt=gpgcheck=0", "--setopt=reposdir=/nonexistent", "--setopt=varsdir=/nonexistent", "--setopt=pluginpath=/nonexistent",
+		"--setopt=tsflags=justdb,noscripts"}
 	if os.Getuid() != 0 {
 		line = append([]string{"unshare", "--map-root-user"}, line...)
 	}
 	return func(args ...string) (string, error) {
 		t.Helper()
-		return tool(t, line[0], append(slices.Clone(line[1:]), args...)...)
+		cache := t.TempDir() // of nothing that it read before
+		return tool(t, line[0], append(append(slices.Clone(line[1:]), "--setopt=cachedir="+cache, "--setopt=logdir="+cache), args...)...)
 	}
 }
 
@@ -102,6 +103,50 @@ func TestDnfUpgrades(t *testing.T) {
 	if said, err := dnf("downgrade", "shop-1.0.0"); err != nil || !strings.Contains(said, "Downgrade  4 Packages") {
 		t.Errorf("back: %v: %s", err, said)
 	}
+}
+
+// TestDnfMoves goes from one package to a collection, and back.
+func TestDnfMoves(t *testing.T) {
+	dir := t.TempDir()
+	putHost(t, RPM, dir)
+	release{version: "1.0.0", python: "3.11", util: "1.0", single: true}.put(t, RPM, dir)
+	dnf := dnfRoot(t, dir)
+	if said, err := dnf("install", "shop"); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	release{version: "1.1.0", python: "3.11", util: "1.0"}.put(t, RPM, dir)
+	if said, err := dnf("upgrade"); err != nil || !strings.Contains(said, "Install  3 Packages\nUpgrade  1 Package\n") {
+		t.Errorf("to the collection: %v: %s", err, said)
+	}
+	release{version: "1.2.0", python: "3.11", util: "1.0", single: true}.put(t, RPM, dir)
+	if said, err := dnf("upgrade", "shop-1.2.0"); err == nil && !strings.Contains(said, "conflicts with shop-filesystem") {
+		t.Errorf("back without a word: %v: %s", err, said)
+	}
+	if said, err := dnf("install", "--allowerasing", "shop-1.2.0"); err != nil || !strings.Contains(said, "Upgrade  1 Package\nRemove   3 Packages\n") {
+		t.Errorf("back: %v: %s", err, said)
+	}
+}
+
+// TestAptMoves goes from one package to a collection, and back. What dpkg makes of it
+// TestPackages shows.
+func TestAptMoves(t *testing.T) {
+	dir := t.TempDir()
+	putHost(t, Deb, dir)
+	one := release{version: "1.0.0", python: "3.11", util: "1.0", single: true}
+	one.put(t, Deb, dir)
+	many, again := one, one
+	many.version, many.single, again.version = "1.1.0", false, "1.2.0"
+	status := installedStatus(t, dir, one)
+	many.put(t, Deb, dir)
+	options := aptOptions(t, dir, "trusted=yes", status)
+	updateApt(t, options)
+	says(t, []string{"\n1 upgraded, 3 newly installed, 0 to remove"}, "apt-get", append(options, "install", "-s", "shop")...)
+
+	status = installedStatus(t, dir, many)
+	again.put(t, Deb, dir)
+	options = aptOptions(t, dir, "trusted=yes", status)
+	updateApt(t, options)
+	says(t, []string{"\n1 upgraded, 0 newly installed, 3 to remove"}, "apt-get", append(options, "install", "-s", "shop")...)
 }
 
 // installedStatus is dpkg's file where the packages of a repository are installed that

@@ -210,6 +210,28 @@ func testApt(t *testing.T, k *kit) {
 	if said := debianDo(t, root, "dpkg -V shop appbundle"); said != "" {
 		t.Errorf("dpkg -V of one package after it ran:\n%s", said)
 	}
+
+	// From one package to the collection, and back.
+	said = debianDo(t, root, update+get+"install shop")
+	if !strings.Contains(said, "\n1 upgraded, 9 newly installed, 0 to remove") {
+		t.Errorf("from one package to a collection:\n%s", said)
+	}
+	if got, want := serve(t, root, "shop"), "flask 3.1.3"; got != want {
+		t.Errorf("GET / of the collection = %q, want %q", got, want)
+	}
+	if said := debianDo(t, root, "dpkg -V shop $(dpkg-query -W -f '${Package} ' 'shop-*')"); said != "" {
+		t.Errorf("dpkg -V of a collection after one package:\n%s", said)
+	}
+	said = debianDo(t, root, get+"install --allow-downgrades /tmp/shop.deb")
+	if !strings.Contains(said, "1 downgraded, 9 to remove") {
+		t.Errorf("from a collection to one package:\n%s", said)
+	}
+	if got, want := serve(t, root, "shop"), "flask 3.1.2"; got != want {
+		t.Errorf("GET / of one package after the collection = %q, want %q", got, want)
+	}
+	if said := debianDo(t, root, "dpkg -V shop"); said != "" {
+		t.Errorf("dpkg -V of one package after the collection:\n%s", said)
+	}
 	debianDo(t, root, "dpkg --purge shop appbundle")
 	gone("purged, one package", "opt/*", "etc/shop", "usr/share/doc/shop")
 	has("purged, one package", map[string]string{"var/lib/shop/data": "bought"})
