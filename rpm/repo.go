@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,40 +28,81 @@ import (
 type IndexOptions struct {
 	// Signer signs what names all the rest: repomd.xml, Release. nil for none.
 	Signer Signer
-	// Time is what the repository is dated; the zero Time is 1970.
+	// Time is what the repository is dated; the zero Time is 1970. A directory that is a
+	// repository already is never dated before what it is: apt and yum take an older one
+	// for an attack, and keep what they know.
 	Time time.Time
-	// Name is the origin and label of an apt repository; "" for none.
+	// Name is the origin and label of a new apt repository; "" for none. One that is there
+	// keeps what it has: apt asks the administrator before it takes another.
 	Name string
+}
+
+// Check reports what [Index] refuses to do, before anything is written.
+func (o IndexOptions) Check(f Format, dir string) error {
+	if arches[f] == nil {
+		return fmt.Errorf("no repository has the format %q; there are rpm and deb", f)
+	}
+	if o.Name != "" && !isLine(o.Name) {
+		return fmt.Errorf("name of the repository %q is not one line", o.Name)
+	}
+	if o.Signer != nil {
+		return nil
+	}
+	signatures := []string{"repodata/repomd.xml.asc"}
+	if f == Deb {
+		signatures = []string{"InRelease", "Release.gpg"}
+	}
+	for _, name := range signatures {
+		at := filepath.Join(dir, name)
+		if _, err := os.Lstat(at); err == nil {
+			return &RefusedError{at, "the repository is signed, and hosts would refuse it without a signature; sign it again with --sign, or use another directory"}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Index makes the directory dir a repository of all packages of format f in it, for
 // dnf or apt, and gives the number of packages. Packages are read, their files are
-// not. The same packages give the same bytes.
+// not. The same packages in a new directory give the same bytes.
 //
 // Of dnf, dir/repodata appears or is replaced in one step. Of apt, there are Packages,
 // Packages.gz, Release, and with a Signer InRelease and Release.gpg; each is
-// whole, and what names others comes last.
+// whole, and what names others comes last. A signed repository is not replaced by one
+// that is not: the error is a *[RefusedError].
 func Index(ctx context.Context, f Format, dir string, opts IndexOptions) (int, error) {
-	names, err := packageNames(f, dir)
+	var b Batch
+	return atOnce(&b, func() (int, error) { return b.Index(ctx, f, dir, opts) })
+}
+
+// Index is [Index] for the directory as it will be, with the packages of the batch.
+func (b *Batch) Index(ctx context.Context, f Format, dir string, opts IndexOptions) (int, error) {
+	if err := opts.Check(f, dir); err != nil {
+		return 0, err
+	}
+	names, err := b.packageNames(f, dir)
 	if err != nil {
 		return 0, err
 	}
-	if opts.Name != "" && !isLine(opts.Name) {
-		return 0, fmt.Errorf("name of the repository %q is not one line", opts.Name)
-	}
 	if f == Deb {
-		err = indexDeb(ctx, dir, names, opts)
+		err = b.indexDeb(ctx, dir, names, opts)
 	} else {
-		err = indexRPM(ctx, dir, names, opts)
+		err = b.indexRPM(ctx, dir, names, opts)
 	}
 	return len(names), err
 }
 
-// packageNames lists the packages in a directory, sorted.
-func packageNames(f Format, dir string) (names []string, err error) {
-	if arches[f] == nil {
-		return nil, fmt.Errorf("no repository has the format %q; there are rpm and deb", f)
+// info gives what is known of a package of the batch, or reads it.
+func (b *Batch) info(ctx context.Context, path string) (*Info, error) {
+	if info, ok := b.infos[path]; ok {
+		return info, nil
 	}
+	return ReadFile(ctx, path, Limits{HeadOnly: true})
+}
+
+// packageNames lists the packages in a directory and of the batch, sorted.
+func (b *Batch) packageNames(f Format, dir string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -68,7 +112,13 @@ func packageNames(f Format, dir string) (names []string, err error) {
 			names = append(names, e.Name())
 		}
 	}
-	return names, nil
+	for path := range b.infos {
+		if name := filepath.Base(path); filepath.Dir(path) == filepath.Clean(dir) && strings.HasSuffix(name, "."+string(f)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // unix is the time of the repository.
@@ -107,7 +157,7 @@ func (m *metadata) file() string {
 	return hex.EncodeToString(sum[:]) + "-" + m.name + ".xml.gz"
 }
 
-func indexRPM(ctx context.Context, dir string, names []string, opts IndexOptions) error {
+func (b *Batch) indexRPM(ctx context.Context, dir string, names []string, opts IndexOptions) error {
 	all := []*metadata{newMetadata("primary"), newMetadata("filelists"), newMetadata("other")}
 	for i, head := range []string{
 		`<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">`,
@@ -117,15 +167,15 @@ func indexRPM(ctx context.Context, dir string, names []string, opts IndexOptions
 		fmt.Fprintf(all[i], xml.Header+head+"\n", len(names))
 	}
 	for _, name := range names {
-		info, err := ReadFile(ctx, filepath.Join(dir, name), Limits{HeadOnly: true})
+		info, err := b.info(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
 		if info.Format != RPM {
 			return &FormatError{Package: name, Reason: "is no rpm"}
 		}
-		for i, b := range [][]byte{info.primary(), info.filelists(), info.other()} {
-			if _, err := all[i].Write(b); err != nil {
+		for i, text := range [][]byte{info.primary(), info.filelists(), info.other()} {
+			if _, err := all[i].Write(text); err != nil {
 				return err
 			}
 		}
@@ -138,11 +188,36 @@ func indexRPM(ctx context.Context, dir string, names []string, opts IndexOptions
 			return err
 		}
 	}
-	return writeRepodata(ctx, dir, all, opts)
+	before, err := revision(filepath.Join(dir, "repodata/repomd.xml"))
+	if err != nil {
+		return err
+	}
+	if before > opts.unix() {
+		opts.Time = time.Unix(before, 0)
+	}
+	return b.writeRepodata(ctx, dir, all, opts)
 }
 
-// writeRepodata puts all files in place, with the one that names the others.
-func writeRepodata(ctx context.Context, dir string, all []*metadata, opts IndexOptions) (err error) {
+var revisionOf = regexp.MustCompile(`<revision>(\d{1,12})</revision>`)
+
+// revision is that of the metadata that is there, 0 for none.
+func revision(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	m := revisionOf.FindSubmatch(text)
+	if m == nil {
+		return 0, nil
+	}
+	return strconv.ParseInt(string(m[1]), 10, 64)
+}
+
+// writeRepodata writes all files, with the one that names the others.
+func (b *Batch) writeRepodata(ctx context.Context, dir string, all []*metadata, opts IndexOptions) (err error) {
 	var repomd bytes.Buffer
 	fmt.Fprintf(&repomd, xml.Header+`<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">`+"\n  <revision>%d</revision>\n", opts.unix())
 	files := map[string][]byte{}
@@ -160,17 +235,17 @@ func writeRepodata(ctx context.Context, dir string, all []*metadata, opts IndexO
 			return err
 		}
 	}
-	d, err := atomicfile.FS{}.Replacing(filepath.Join(dir, "repodata"), 0o755)
+	d, err := b.fs.Replacing(filepath.Join(dir, "repodata"), 0o755)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Abort()) }()
+	b.repodata = append(b.repodata, d)
 	for name, content := range files {
 		if err := writeBelow(d.Root(), name, content); err != nil {
 			return err
 		}
 	}
-	return d.Commit()
+	return d.Prepare()
 }
 
 func writeBelow(root *atomicfile.Root, name string, content []byte) error {

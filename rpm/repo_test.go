@@ -3,7 +3,9 @@ package rpm
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,7 +174,67 @@ func TestAptReadsOurs(t *testing.T) {
 	}
 }
 
-// TestIndexAgain gives the same bytes, and takes a signature away that is no more.
+// TestAptSeesTheNext has releases that are dated before, like and after the first, and of
+// another application: apt takes each.
+func TestAptSeesTheNext(t *testing.T) {
+	dir := t.TempDir()
+	options := aptOptions(t, dir, "trusted=yes", "")
+	for i, r := range []struct {
+		date int64
+		name string
+	}{{1_700_000_000, "shop"}, {0, "shop"}, {1_700_000_000, "store"}, {1_700_000_001, "store"}, {0, ""}} {
+		p := shop(Deb)
+		p.EVR.Version = fmt.Sprintf("1.%d", i)
+		if _, err := Write(t.Context(), filepath.Join(dir, p.FileName()), p, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Index(t.Context(), Deb, dir, IndexOptions{Name: r.name, Time: time.Unix(r.date, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		updateApt(t, options)
+		says(t, []string{"Version: 1:" + p.EVR.Version + "-1\n"}, "apt-cache", append(options, "show", "shop")...)
+	}
+	release := string(tree(t, dir)["Release"])
+	if want := "Origin: shop\nLabel: shop\nDate: Tue, 14 Nov 2023 22:13:21 UTC\n"; !strings.HasPrefix(release, want) {
+		t.Errorf("Release is\n%s", release)
+	}
+}
+
+// TestReleaseOfOthers keeps what another tool called the repository.
+func TestReleaseOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	for text, want := range map[string]string{
+		"Suite: stable\nCodename: x\nVersion: 1\nDate: Sat, 01 Jan 2033 00:00:00 +0100\nComponents: main\nSHA256:\n 00 1 x\n": "Suite: stable\nCodename: x\nVersion: 1\nDate: Fri, 31 Dec 2032 23:00:00 UTC\nSHA256:\n",
+		"Date: soon\n": "Date: Thu, 01 Jan 1970 00:00:00 UTC\nSHA256:\n",
+		"damaged":      "Origin: shop\nLabel: shop\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA256:\n",
+	} {
+		if err := os.WriteFile(dir+"/Release", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Index(t.Context(), Deb, dir, IndexOptions{Name: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(tree(t, dir)["Release"]); !strings.HasPrefix(got, want) {
+			t.Errorf("of %q it becomes %q", text, got)
+		}
+	}
+}
+
+// TestRevision never goes back.
+func TestRevision(t *testing.T) {
+	dir := repository(t, RPM, IndexOptions{Time: time.Unix(1_700_000_000, 0)})
+	for date, want := range map[int64]string{0: "1700000000", 1_800_000_000: "1800000000"} {
+		if _, err := Index(t.Context(), RPM, dir, IndexOptions{Time: time.Unix(date, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(tree(t, dir)["repodata/repomd.xml"]); date != 0 && !strings.Contains(got, "<revision>"+want+"</revision>") ||
+			date == 0 && (strings.Contains(got, "<revision>0</revision>") || strings.Contains(got, "<timestamp>0</timestamp>")) {
+			t.Errorf("built at %d it is\n%s", date, got)
+		}
+	}
+}
+
+// TestIndexAgain gives the same bytes, and takes no signature away.
 func TestIndexAgain(t *testing.T) {
 	k := testKey(t, "ed25519", "")
 	for _, f := range []Format{RPM, Deb} {
@@ -186,13 +248,12 @@ func TestIndexAgain(t *testing.T) {
 				t.Errorf("%s: %s has other bytes in another directory", f, name)
 			}
 		}
-		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{}); err != nil {
-			t.Fatal(err)
+		var refused *RefusedError
+		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "the repository is signed") {
+			t.Errorf("%s: without a signature: %v", f, err)
 		}
-		for name := range tree(t, dirs[0]) {
-			if strings.HasSuffix(name, ".asc") || strings.HasSuffix(name, ".gpg") || name == "InRelease" {
-				t.Errorf("%s is left", name)
-			}
+		if !maps.EqualFunc(tree(t, dirs[0]), a, bytes.Equal) {
+			t.Errorf("%s: it was refused, and changed", f)
 		}
 		if _, err := Index(t.Context(), f, t.TempDir(), IndexOptions{}); err != nil {
 			t.Errorf("%s: of no packages: %v", f, err)
@@ -200,7 +261,7 @@ func TestIndexAgain(t *testing.T) {
 		if err := os.WriteFile(dirs[0]+"/bad."+string(f), []byte("!<arch>\nbad"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{}); err == nil || !strings.Contains(err.Error(), "bad."+string(f)+": is cut") {
+		if _, err := Index(t.Context(), f, dirs[0], IndexOptions{Signer: k}); err == nil || !strings.Contains(err.Error(), "bad."+string(f)+": is cut") {
 			t.Errorf("%s: of a damaged package: %v", f, err)
 		}
 	}

@@ -14,16 +14,14 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-
-	"appbundle/internal/atomicfile"
 )
 
 // indexDeb writes a flat repository: "deb [...] file:DIR ./" names it.
-func indexDeb(ctx context.Context, dir string, names []string, opts IndexOptions) error {
+func (b *Batch) indexDeb(ctx context.Context, dir string, names []string, opts IndexOptions) error {
 	var packages bytes.Buffer
 	arches := []string{}
 	for _, name := range names {
-		info, err := ReadFile(ctx, filepath.Join(dir, name), Limits{HeadOnly: true})
+		info, err := b.info(ctx, filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
@@ -42,7 +40,15 @@ func indexDeb(ctx context.Context, dir string, names []string, opts IndexOptions
 		return err
 	}
 	slices.Sort(arches)
-	release := opts.release(slices.Compact(arches), packages.Bytes(), compressed.Bytes())
+	before, err := readRelease(filepath.Join(dir, "Release"))
+	if err != nil {
+		return err
+	}
+	if before == nil && opts.Name != "" {
+		before = []Field{{"Origin", opts.Name}, {"Label", opts.Name}}
+	}
+	opts.Time = later(before, time.Unix(opts.unix(), 0))
+	release := opts.release(before, slices.Compact(arches), packages.Bytes(), compressed.Bytes())
 	var inline, apart []byte
 	if opts.Signer != nil {
 		var err error
@@ -57,26 +63,67 @@ func indexDeb(ctx context.Context, dir string, names []string, opts IndexOptions
 		name    string
 		content []byte
 	}{{"Packages", packages.Bytes()}, {"Packages.gz", compressed.Bytes()}, {"Release.gpg", apart}, {"Release", release}, {"InRelease", inline}} {
-		path := filepath.Join(dir, f.name)
-		if f.content == nil && f.name != "Packages" { // of a signature that is no more
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+		if f.content == nil && f.name != "Packages" { // nobody signs
 			continue
 		}
-		if err := atomicfile.WriteFile(path, f.content, 0o644); err != nil {
+		out, err := b.fs.Create(filepath.Join(dir, f.name), 0o644)
+		if err != nil {
+			return err
+		}
+		b.metadata = append(b.metadata, out)
+		if _, err := out.Write(f.content); err != nil {
+			return err
+		}
+		if err := out.Prepare(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// release names the index files. It is never empty: apt takes an empty one for a
-// broken signature.
-func (o IndexOptions) release(arches []string, packages, compressed []byte) []byte {
+// identity are the fields of Release that apt takes for the identity of a repository.
+var identity = []string{"Origin", "Label", "Suite", "Codename", "Version"}
+
+// readRelease reads the fields of a Release; nil where there is none, or none that apt
+// would read.
+func readRelease(path string) ([]Field, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	fields, err := parseControl(text)
+	if err != nil {
+		return nil, nil
+	}
+	return fields, nil
+}
+
+// later is the date of a Release, where it is later than t, and else t.
+func later(release []Field, t time.Time) time.Time {
+	for _, f := range release {
+		if f.Name != "Date" {
+			continue
+		}
+		for _, layout := range []string{time.RFC1123, time.RFC1123Z} {
+			if at, err := time.Parse(layout, f.Value); err == nil && at.After(t) {
+				return at
+			}
+		}
+	}
+	return t
+}
+
+// release names the index files, for a repository that is called what it was before. It
+// is never empty: apt takes an empty one for a broken signature.
+func (o IndexOptions) release(before []Field, arches []string, packages, compressed []byte) []byte {
 	var b bytes.Buffer
-	if o.Name != "" {
-		fmt.Fprintf(&b, "Origin: %s\nLabel: %[1]s\n", o.Name)
+	for _, f := range before {
+		if slices.Contains(identity, f.Name) {
+			fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Value)
+		}
 	}
 	fmt.Fprintf(&b, "Date: %s\n", time.Unix(o.unix(), 0).UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"))
 	if len(arches) > 0 {

@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
-
-	"appbundle/internal/atomicfile"
 )
 
 // A Source is what rpmbuild, mock, koji, OBS and Copr make an rpm of: a spec and an
@@ -238,7 +236,13 @@ type SourceFile struct {
 }
 
 // WriteSpec writes the spec and its archive into dir, each whole or not at all.
-func WriteSpec(ctx context.Context, dir string, s *Source) (_ []SourceFile, err error) {
+func WriteSpec(ctx context.Context, dir string, s *Source) ([]SourceFile, error) {
+	var b Batch
+	return atOnce(&b, func() ([]SourceFile, error) { return b.WriteSpec(ctx, dir, s) })
+}
+
+// WriteSpec is [WriteSpec] for files of the batch.
+func (b *Batch) WriteSpec(ctx context.Context, dir string, s *Source) (_ []SourceFile, err error) {
 	files, archive, err := s.files(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -251,7 +255,7 @@ func WriteSpec(ctx context.Context, dir string, s *Source) (_ []SourceFile, err 
 	var list []SourceFile
 	for _, f := range files {
 		at := filepath.Join(dir, f.Path)
-		if err := copyFile(ctx, at, f); err != nil {
+		if err := b.copyFile(ctx, at, f); err != nil {
 			return nil, err
 		}
 		list = append(list, SourceFile{at, f.SHA256})
@@ -259,16 +263,15 @@ func WriteSpec(ctx context.Context, dir string, s *Source) (_ []SourceFile, err 
 	return list, nil
 }
 
-func copyFile(ctx context.Context, at string, f File) error {
-	out, err := atomicfile.Create(at, 0o644)
+func (b *Batch) copyFile(ctx context.Context, at string, f File) error {
+	out, err := b.create(at)
 	if err != nil {
 		return err
 	}
-	defer out.Abort()
 	if err := newFeeder(ctx).copy(out, f); err != nil {
 		return err
 	}
-	return out.Commit()
+	return out.Prepare()
 }
 
 // files gives the archive, spooled in dir, and the spec, in the order of their names.

@@ -16,14 +16,20 @@ const leadSource = 1
 // WriteSource writes the rpm of sources to the file at path as [Write] writes a package.
 // Its files are compressed by gzip, which every rpm reads.
 func WriteSource(ctx context.Context, path string, s *Source, opts Options) (*Info, error) {
-	info, err := s.write(ctx, path, opts)
+	var b Batch
+	return atOnce(&b, func() (*Info, error) { return b.WriteSource(ctx, path, s, opts) })
+}
+
+// WriteSource is [WriteSource] for a file of the batch.
+func (b *Batch) WriteSource(ctx context.Context, path string, s *Source, opts Options) (*Info, error) {
+	info, err := b.writeSource(ctx, path, s, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	return info, nil
 }
 
-func (s *Source) write(ctx context.Context, path string, opts Options) (_ *Info, err error) {
+func (b *Batch) writeSource(ctx context.Context, path string, s *Source, opts Options) (_ *Info, err error) {
 	dir := filepath.Dir(path)
 	files, archive, err := s.files(ctx, dir)
 	if err != nil {
@@ -61,7 +67,7 @@ func (s *Source) write(ctx context.Context, path string, opts Options) (_ *Info,
 	if err := q.compareFiles(info); err != nil {
 		return nil, fmt.Errorf("reading back: %w", err)
 	}
-	return info, publish(path, whole(), info)
+	return info, b.add(path, whole(), info)
 }
 
 // lead gives the first bytes, which nothing but file(1) and old tools believe.

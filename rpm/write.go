@@ -16,8 +16,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-
-	"appbundle/internal/atomicfile"
 )
 
 // Options are what is not part of a package and needed to write it.
@@ -41,7 +39,13 @@ func (p *Package) FileName() string {
 // before the file appeared. While it works, the package is spooled in the directory
 // of path.
 func Write(ctx context.Context, path string, p *Package, opts Options) (*Info, error) {
-	info, err := write(ctx, path, p, opts)
+	var b Batch
+	return atOnce(&b, func() (*Info, error) { return b.Write(ctx, path, p, opts) })
+}
+
+// Write is [Write] for a file of the batch.
+func (b *Batch) Write(ctx context.Context, path string, p *Package, opts Options) (*Info, error) {
+	info, err := b.write(ctx, path, p, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
@@ -52,10 +56,10 @@ func Write(ctx context.Context, path string, p *Package, opts Options) (*Info, e
 // its window, and the memory is to be that of few.
 const writers = 4
 
-// WriteAll writes packages into the directory dir, several at a time, as [Write] does.
-// It calls done for each, in their order, in the goroutine of the caller. After an
-// error no other package appears; those that are whole stay.
-func WriteAll(ctx context.Context, dir string, packages []*Package, opts Options, done func(*Package, *Info)) error {
+// WriteAll writes packages into the directory dir, several at a time, as [Batch.Write]
+// does. It calls done for each, in their order, in the goroutine of the caller. After an
+// error no other package is written.
+func (b *Batch) WriteAll(ctx context.Context, dir string, packages []*Package, opts Options, done func(*Package, *Info)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if opts.Signer != nil {
@@ -74,7 +78,7 @@ func WriteAll(ctx context.Context, dir string, packages []*Package, opts Options
 	for range min(writers, runtime.GOMAXPROCS(0), len(packages)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(packages)); i = next.Add(1) - 1 {
-				info, err := Write(ctx, filepath.Join(dir, packages[i].FileName()), packages[i], opts)
+				info, err := b.Write(ctx, filepath.Join(dir, packages[i].FileName()), packages[i], opts)
 				if err != nil {
 					once.Do(func() { first = err })
 					cancel()
@@ -106,7 +110,7 @@ func (t *turns) Sign(ctx context.Context, data io.Reader, s Signing) ([]byte, er
 	return t.signer.Sign(ctx, data, s)
 }
 
-func write(ctx context.Context, path string, p *Package, opts Options) (_ *Info, err error) {
+func (b *Batch) write(ctx context.Context, path string, p *Package, opts Options) (_ *Info, err error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
@@ -138,16 +142,15 @@ func write(ctx context.Context, path string, p *Package, opts Options) (_ *Info,
 	if err := p.compare(info); err != nil {
 		return nil, fmt.Errorf("reading back: %w", err)
 	}
-	return info, publish(path, whole(), info)
+	return info, b.add(path, whole(), info)
 }
 
-// publish makes the package appear, if it is the one that was read back.
-func publish(path string, r io.Reader, info *Info) error {
-	out, err := atomicfile.Create(path, 0o644)
+// add takes the package, if it is the one that was read back.
+func (b *Batch) add(path string, r io.Reader, info *Info) error {
+	out, err := b.create(path)
 	if err != nil {
 		return err
 	}
-	defer out.Abort()
 	sum := newSum(r)
 	if _, err := io.Copy(out, sum); err != nil {
 		return err
@@ -155,7 +158,16 @@ func publish(path string, r io.Reader, info *Info) error {
 	if [32]byte(sum.h.Sum(nil)) != info.SHA256 {
 		return errors.New("reading back: the package changed while it was copied")
 	}
-	return out.Commit()
+	if err := out.Prepare(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.infos == nil {
+		b.infos = map[string]*Info{}
+	}
+	b.infos[filepath.Clean(path)] = info
+	return nil
 }
 
 // A spool takes the part of a package that has no bound. Its file has no name, so

@@ -314,7 +314,8 @@ func TestWriteAll(t *testing.T) {
 	dir := t.TempDir()
 	packages := set()
 	var order []string
-	err := WriteAll(t.Context(), dir, packages, Options{Signer: signer}, func(p *Package, info *Info) {
+	var b Batch
+	err := b.WriteAll(t.Context(), dir, packages, Options{Signer: signer}, func(p *Package, info *Info) {
 		order = append(order, p.Name)
 		one, err := os.ReadFile(written(t, p, Options{Signer: signer.Signer}))
 		if err != nil || sha256.Sum256(one) != info.SHA256 {
@@ -323,6 +324,9 @@ func TestWriteAll(t *testing.T) {
 	})
 	if got := strings.Join(order, ""); err != nil || got != "abcdefgh" {
 		t.Errorf("done was called for %q, in this order; %v", got, err)
+	}
+	if err := b.Commit(); err != nil || len(tree(t, dir)) != len(packages) {
+		t.Errorf("there are %d packages, %v", len(tree(t, dir)), err)
 	}
 	if signer.broken.Load() {
 		t.Error("the signer was asked for two signatures at once")
@@ -337,16 +341,21 @@ func TestWriteAllStops(t *testing.T) {
 	packages[2].Files[0].SHA256[0]++
 	var order []string
 	procs := runtime.GOMAXPROCS(1)
-	err := WriteAll(t.Context(), dir, packages, Options{}, func(p *Package, _ *Info) { order = append(order, p.Name) })
+	var one, several Batch
+	err := one.WriteAll(t.Context(), dir, packages, Options{}, func(p *Package, _ *Info) { order = append(order, p.Name) })
 	runtime.GOMAXPROCS(procs)
 	if err == nil || !strings.HasPrefix(err.Error(), "c-1.2~rc1-1.noarch.rpm: file") {
 		t.Errorf("error %v", err)
 	}
-	list, err := os.ReadDir(dir)
+	list, err := os.ReadDir(dir) // under their temporary names
 	if got := strings.Join(order, ""); err != nil || got != "ab" || len(list) != 2 {
 		t.Errorf("done was called for %q, and there are %v; %v", got, list, err)
 	}
-	err = WriteAll(t.Context(), t.TempDir(), packages, Options{}, func(*Package, *Info) {})
+	if err := one.Abort(); err != nil || len(tree(t, dir)) != 0 {
+		t.Errorf("%d files are left, %v", len(tree(t, dir)), err)
+	}
+	defer several.Abort()
+	err = several.WriteAll(t.Context(), t.TempDir(), packages, Options{}, func(*Package, *Info) {})
 	if err == nil || !strings.HasPrefix(err.Error(), "c-1.2~rc1-1.noarch.rpm: file") {
 		t.Errorf("several at a time: error %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -236,6 +237,76 @@ func (c *crashes) word(t *testing.T, app string) string {
 		t.Errorf("%v: %s", err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// A full disk at any operation of a build leaves the packages, sources and metadata of
+// the build before, until the first file has its name: then all of the build is on the disk.
+func TestCrashPackages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	app, out, mark := filepath.Join(dir, "shop"), filepath.Join(dir, "out"), filepath.Join(dir, "mark")
+	write(t, app, "dependencies.txt", "", 0o644)
+	write(t, app, "external-dependencies.txt", "", 0o644)
+	write(t, app, "app.ini", "[app]\nname = shop\nversion = 1.0.0\ninterface = exec\n", 0o644)
+	for _, flags := range [][]string{{"--rpm", "--deb", "--collection"}, {"--rpm", "--srpm", "--spec"}} {
+		build := func(fault string) (string, *os.ProcessState) {
+			cmd := exec.CommandContext(t.Context(), "appbundle", append(append([]string{"build"}, flags...), "-o", out, app)...)
+			cmd.Env = append(os.Environ(), raceEnv, faultEnv+"="+fault)
+			said, err := cmd.CombinedOutput()
+			if cmd.ProcessState == nil {
+				t.Fatal(err)
+			}
+			return string(said), cmd.ProcessState
+		}
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+		write(t, app, "bin/app", "#!/bin/sh\n", 0o755)
+		if said, state := build(""); !state.Success() {
+			t.Fatalf("%v\n%s", state, said)
+		}
+		old := readTree(t, out)
+		write(t, app, "bin/app", "#!/bin/sh\nexit 1\n", 0o755)
+		n := 1
+		for ; ; n++ {
+			said, state := build(fmt.Sprintf("ENOSPC %d %s", n, mark))
+			what, err := os.ReadFile(mark)
+			if err != nil || os.Remove(mark) != nil {
+				t.Fatalf("%v: no fault in operation %d: %v\n%s", flags, n, err, said)
+			}
+			if state.ExitCode() != 3 || !strings.Contains(said, syscall.ENOSPC.Error()) || strings.Contains(said, "sha256:") {
+				t.Errorf("%v: %s: %v\n%s", flags, what, state, said)
+			}
+			notWhole(t, dir)
+			if !maps.Equal(readTree(t, out), old) {
+				t.Fatalf("%v: %s at operation %d changed something", flags, what, n)
+			}
+			if strings.HasPrefix(string(what), string(atomicfile.OpRename)) { // the first
+				break
+			}
+		}
+		if n < 15 {
+			t.Errorf("%v: only %d operations before the first rename", flags, n)
+		}
+	}
+}
+
+// readTree gives the files below dir.
+func readTree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // notWhole finds what is left under a temporary name.

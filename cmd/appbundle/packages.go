@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,39 +91,19 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 		}
 		said = append(said, warnings...)
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	bar := out.progress("package")
-	defer bar.end()
-	if o.spec || o.srpm {
-		bar.note("source of %s", built.Name)
-		err := o.writeSource(ctx, out, dir, &rpm.Source{Package: plans[rpm.RPM][0], BuildRequires: build}, signer)
-		bar.end()
-		if err != nil {
-			return err
-		}
-	}
-	for _, f := range o.formats() {
-		written := 0
-		note := func() { bar.note("%d of %s", written, count(len(plans[f]), "package")) }
-		note()
-		err = rpm.WriteAll(ctx, dir, plans[f], rpm.Options{Signer: signer}, func(p *rpm.Package, info *rpm.Info) {
-			bar.end()
-			out.print("sha256:%x  %s\n", info.SHA256, filepath.Join(dir, p.FileName()))
-			if written++; written < len(plans[f]) {
-				note()
-			}
-		})
-		bar.end()
-		if err != nil {
-			return err
-		}
-		if o.collection {
-			if _, err := rpm.Index(ctx, f, dir, rpm.IndexOptions{Signer: signer, Time: when, Name: built.Name}); err != nil {
+	index := rpm.IndexOptions{Signer: signer, Time: when, Name: built.Name}
+	if o.collection {
+		for _, f := range o.formats() {
+			if err := index.Check(f, dir); err != nil {
 				return err
 			}
 		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	if err := o.write(ctx, out, dir, plans, &rpm.Source{BuildRequires: build}, index); err != nil {
+		return err
 	}
 	if n := len(findings); n > 0 {
 		out.remark("%s; see appbundle check", count(n, "warning"))
@@ -147,26 +128,66 @@ func compiled(ctx context.Context, app *bundle.App, cache string) ([]install.Com
 	return install.Compile(ctx, python, cache, app.Dir, sources)
 }
 
-// writeSource writes what rpmbuild makes the package of.
-func (o *packageOptions) writeSource(ctx context.Context, out *printer, dir string, s *rpm.Source, signer rpm.Signer) error {
-	if o.spec {
-		files, err := rpm.WriteSpec(ctx, dir, s)
+// write writes all that is asked for, and then lets it appear together. A line for each
+// file is printed when it is there.
+func (o *packageOptions) write(ctx context.Context, out *printer, dir string, plans map[rpm.Format][]*rpm.Package, source *rpm.Source, index rpm.IndexOptions) (err error) {
+	var batch rpm.Batch
+	defer func() { err = errors.Join(err, batch.Abort()) }()
+	var files []rpm.SourceFile
+	bar := out.progress("package")
+	defer bar.end()
+	options := rpm.Options{Signer: index.Signer}
+	if o.spec || o.srpm {
+		source.Package = plans[rpm.RPM][0]
+		bar.note("source of %s", source.Package.Name)
+		if files, err = o.writeSource(ctx, &batch, dir, source, options); err != nil {
+			return err
+		}
+	}
+	for _, f := range o.formats() {
+		written := 0
+		note := func() { bar.note("%d of %s", written, count(len(plans[f]), "package")) }
+		note()
+		err = batch.WriteAll(ctx, dir, plans[f], options, func(p *rpm.Package, info *rpm.Info) {
+			files = append(files, rpm.SourceFile{Path: filepath.Join(dir, p.FileName()), SHA256: info.SHA256})
+			written++
+			note()
+		})
 		if err != nil {
 			return err
 		}
-		for _, f := range files {
-			out.print("sha256:%x  %s\n", f.SHA256, f.Path)
+		if o.collection {
+			if _, err := batch.Index(ctx, f, dir, index); err != nil {
+				return err
+			}
+		}
+	}
+	if err := batch.Commit(); err != nil {
+		return err
+	}
+	bar.end()
+	for _, f := range files {
+		out.print("sha256:%x  %s\n", f.SHA256, f.Path)
+	}
+	return nil
+}
+
+// writeSource writes what rpmbuild makes the package of.
+func (o *packageOptions) writeSource(ctx context.Context, batch *rpm.Batch, dir string, s *rpm.Source, options rpm.Options) (files []rpm.SourceFile, err error) {
+	if o.spec {
+		if files, err = batch.WriteSpec(ctx, dir, s); err != nil {
+			return nil, err
 		}
 	}
 	if o.srpm {
 		at := filepath.Join(dir, s.FileName())
-		info, err := rpm.WriteSource(ctx, at, s, rpm.Options{Signer: signer})
+		info, err := batch.WriteSource(ctx, at, s, options)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		out.print("sha256:%x  %s\n", info.SHA256, at)
+		files = append(files, rpm.SourceFile{Path: at, SHA256: info.SHA256})
 	}
-	return nil
+	return files, nil
 }
 
 // externals sets the relations that external-dependencies.txt comes to in a format, and

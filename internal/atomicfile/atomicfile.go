@@ -40,7 +40,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // maxStem is how much of a base name enters a temporary one, in bytes, so that
@@ -55,7 +57,9 @@ type File struct {
 	path string
 	perm fs.FileMode
 	err  error // of the first write that failed
-	done bool
+
+	ready bool // all that is left is to give it its name
+	done  bool
 }
 
 // Create begins to write the file path on the real file system. See [FS.Create].
@@ -129,7 +133,57 @@ func (f *File) CommitAs(path string) error {
 	return f.Commit()
 }
 
+// CommitAll is Commit for files that belong together: the first gets its name when
+// all are prepared. Then only the renaming itself can fail, and leave some old; when
+// it does, or before, nothing is left of the others.
+func CommitAll(files []*File) (err error) {
+	defer func() {
+		for _, f := range files {
+			if abortErr := f.Abort(); err == nil {
+				err = abortErr
+			}
+		}
+	}()
+	for _, f := range files {
+		if err := f.Prepare(); err != nil {
+			return err
+		}
+	}
+	var dirs []string
+	for _, f := range files {
+		if err := f.rename(); err != nil {
+			return err
+		}
+		f.done = true
+		if dir := filepath.Dir(f.path); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := syncDir(files[0].fs, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (f *File) commit() error {
+	if err := f.Prepare(); err != nil {
+		return err
+	}
+	return f.rename()
+}
+
+// Prepare flushes what was written, so that all that Commit has left to do is to give
+// the file its name. Nothing can be written any more. It fails where the name is that of
+// a directory.
+func (f *File) Prepare() error {
+	if f.ready {
+		return nil
+	}
+	if f.done {
+		return fmt.Errorf("prepare %s: %w", f.path, fs.ErrClosed)
+	}
 	if f.err != nil {
 		return f.err
 	}
@@ -142,6 +196,14 @@ func (f *File) commit() error {
 	if err := f.out.Close(); err != nil {
 		return err
 	}
+	if info, err := os.Lstat(f.path); err == nil && info.IsDir() {
+		return &fs.PathError{Op: "rename", Path: f.path, Err: syscall.EEXIST}
+	}
+	f.ready = true
+	return nil
+}
+
+func (f *File) rename() error {
 	if err := f.fs.before(OpRename, f.path); err != nil {
 		return err
 	}

@@ -74,6 +74,64 @@ func TestFileFaults(t *testing.T) {
 	}
 }
 
+// TestCommitAll lets every operation on two files fail: both are old until both are
+// flushed, and no other name is left.
+func TestCommitAll(t *testing.T) {
+	dir := t.TempDir()
+	var met []string
+	for fault := range Faults() {
+		for _, name := range []string{"a", "b"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := func() error {
+			var files []*File
+			for _, name := range []string{"a", "b"} {
+				f, err := fault.FS().Create(filepath.Join(dir, name), 0o644)
+				if err != nil {
+					return errors.Join(err, abortAll(files))
+				}
+				files = append(files, f)
+				if _, err := f.Write([]byte("new")); err != nil && !errors.Is(err, ErrFault) {
+					return err
+				}
+			}
+			return CommitAll(files)
+		}()
+		if (err != nil) != fault.Hit() {
+			t.Fatalf("%v: got %v", fault, err)
+		}
+		what := strings.SplitN(fault.String(), ", ", 2)[1]
+		want := map[string]string{"a": "old", "b": "old"}
+		switch {
+		case err == nil, what == "sync "+dir:
+			want = map[string]string{"a": "new", "b": "new"}
+		case what == "rename "+filepath.Join(dir, "b"):
+			want["a"] = "new"
+		}
+		for name, text := range want {
+			wantFile(t, filepath.Join(dir, name), text, 0o644)
+		}
+		if got := names(t, dir); got != "a b" {
+			t.Fatalf("%v: left %q", fault, got)
+		}
+		if err != nil {
+			met = append(met, strings.Fields(what)[0])
+		}
+	}
+	if got := strings.Join(met, " "); got != "create write create write chmod sync close chmod sync close rename rename sync" {
+		t.Errorf("operations %q", got)
+	}
+}
+
+func abortAll(files []*File) (err error) {
+	for _, f := range files {
+		err = errors.Join(err, f.Abort())
+	}
+	return err
+}
+
 // fill makes a directory of every kind of entry.
 func fill(f FS, target string) error {
 	d, err := f.Staging(target, 0o755)

@@ -18,6 +18,7 @@ type Dir struct {
 	target string
 	perm   fs.FileMode
 	over   bool // an existing target is replaced
+	ready  bool // all that is left is to give it its name
 	done   bool
 }
 
@@ -98,7 +99,15 @@ func (d *Dir) Commit() error {
 	return nil
 }
 
-func (d *Dir) commit() error {
+// Prepare flushes the directory with all that is in it, so that all that Commit has
+// left to do is to give it its name. Nothing may be put into it any more.
+func (d *Dir) Prepare() error {
+	if d.ready {
+		return nil
+	}
+	if d.done {
+		return fmt.Errorf("prepare %s: %w", d.target, fs.ErrClosed)
+	}
 	if err := d.fs.before(OpChmod, d.path); err != nil {
 		return err
 	}
@@ -109,6 +118,14 @@ func (d *Dir) commit() error {
 		return err
 	}
 	if err := syncTree(d.self); err != nil {
+		return err
+	}
+	d.ready = true
+	return nil
+}
+
+func (d *Dir) commit() error {
+	if err := d.Prepare(); err != nil {
 		return err
 	}
 	d.closeHandles()
