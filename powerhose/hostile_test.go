@@ -69,9 +69,9 @@ func TestAnswers(t *testing.T) {
 	idle(t, m, 2)
 
 	// What was given to another one is not ours to answer.
-	first, second := later(t.Context(), m, "A", Call{}), make(<-chan outcome)
+	first := later(t.Context(), m, "A", Call{})
 	jobA, body := a.work.want(wire.Job)
-	second = later(t.Context(), m, "B", Call{})
+	second := later(t.Context(), m, "B", Call{})
 	jobB, _ := b.work.want(wire.Job)
 	if body != "A" {
 		t.Fatalf("a has %q", body)
@@ -315,7 +315,7 @@ func TestSlowReader(t *testing.T) {
 	idle(t, m, 2)
 	big := string(make([]byte, 1<<20))
 	late := 0
-	for range 100 {
+	for range 30 {
 		o := want(t, later(t.Context(), m, big, Call{Deadline: time.Second, BusyWait: patience}))
 		if errors.Is(o.err, ErrTimeout) {
 			late++
@@ -441,4 +441,65 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", w, err, text)
 		}
 	}
+}
+
+// Answers that a worker has written count, whichever of its links ends first.
+func TestLastAnswer(t *testing.T) {
+	m := newMaster(t, MasterConfig{})
+	for range 20 {
+		w := newRawWorker(t, m.Address(), "w")
+		idle(t, m, 1)
+		done := later(t.Context(), m, "x", Call{})
+		j, _ := w.work.want(wire.Job)
+		w.reg.Close()
+		w.work.want(wire.Bye) // the master has seen that end
+		w.work.send(wire.Head{Type: wire.Result, Number: j.Number, Run: 1}, "y")
+		w.work.Close()
+		if o := want(t, done); o.err != nil || string(o.out) != "y" {
+			t.Fatalf("%q, %v", o.out, o.err)
+		}
+		idle(t, m, 0)
+	}
+}
+
+// Who answers at a worker's socket has to be the worker that registered.
+func TestForeignHello(t *testing.T) {
+	m := newMaster(t, MasterConfig{})
+	path := filepath.Join(filepath.Dir(m.Address()), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	reg := rawDial(t, m.Address())
+	h := hello("w", path)
+	reg.send(h, "")
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := rawLink(t, nc, "ROUTER")
+	work.want(wire.Welcome)
+	h.Incarnation[3]++
+	work.send(h, "")
+	if code := reg.ends(); code != wire.Malformed {
+		t.Errorf("closed with code %d", code)
+	}
+	idle(t, m, 0)
+}
+
+// A call that comes when others are due does not get the reply of one of them.
+func TestSlots(t *testing.T) {
+	m := newMaster(t, MasterConfig{})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 300 {
+				if _, err := m.Execute(t.Context(), nil, Call{BusyWait: 50 * time.Microsecond}); !errors.Is(err, ErrNoWorker) {
+					t.Errorf("without a worker: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
