@@ -3,6 +3,7 @@ package zmq
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,10 @@ type Link struct {
 	none    []*buffer // of length 0, for out
 	now     *nowait   // nil where a write cannot but wait
 	active  bool      // somebody writes
-	begun   bool      // something of what is being written was
+	starts  []int64   // where the messages of out begin in it
+	fresh   int64     // bytes in out
+	taken   []int64   // starts of what is being written
+	gone    int64     // bytes of it that are written
 	queued  int       // messages in out
 	writing int       // messages that are being written, or in rest
 	size    int       // bytes that wait or are being written
@@ -216,6 +220,8 @@ func (l *Link) enqueue(frames [][]byte, force bool) error {
 			b.b = append(appendHeader(b.b, more, len(f)), f...)
 		}
 	}
+	l.starts = append(l.starts, l.fresh)
+	l.fresh += int64(len(b.b) - before)
 	l.size += len(b.b) - before
 	l.queued++
 	return nil
@@ -253,6 +259,7 @@ func (l *Link) command(name string, body []byte) error {
 	} else {
 		b.b = appendCommand(b.b, name, body)
 	}
+	l.fresh += int64(len(b.b) - before)
 	l.size += len(b.b) - before
 	l.work.Signal()
 	return nil
@@ -300,7 +307,9 @@ func (l *Link) takeLocked() (chunks []*buffer, size int) {
 		chunks, l.rest = l.rest, nil
 	} else {
 		chunks, l.out.chunks = l.out.chunks, l.none[:0]
-		l.writing, l.queued, l.answers, l.begun = l.queued, 0, 0, false
+		l.writing, l.queued, l.answers = l.queued, 0, 0
+		l.taken, l.starts = l.starts, l.taken[:0]
+		l.gone, l.fresh = 0, 0
 	}
 	for _, b := range chunks {
 		size += len(b.b)
@@ -311,7 +320,7 @@ func (l *Link) takeLocked() (chunks []*buffer, size int) {
 // wroteLocked notes that n of size bytes were written, and then no more.
 func (l *Link) wroteLocked(chunks []*buffer, size int, n int64, err error) {
 	l.active = false
-	l.begun = l.begun || n > 0
+	l.gone += n
 	l.size -= size
 	l.none = chunks
 	l.out.recycle(chunks)
@@ -320,8 +329,10 @@ func (l *Link) wroteLocked(chunks []*buffer, size int, n int64, err error) {
 			l.err = fmt.Errorf("write: %w", cause(err))
 		}
 		l.unsent += l.writing
-		if !l.begun {
-			l.unseen += l.writing
+		for _, start := range l.taken {
+			if start >= l.gone {
+				l.unseen++
+			}
 		}
 	}
 	l.writing = 0
@@ -350,7 +361,8 @@ func (l *Link) Push() {
 		n, err := l.now.write(chunks[0].b)
 		l.mu.Lock()
 		if err == nil && n < size {
-			l.active, l.begun = false, n > 0
+			l.active = false
+			l.gone += int64(n)
 			l.size -= n
 			left := newBuffer(size - n)
 			left.b = append(left.b[:0], chunks[0].b[n:]...)
@@ -486,6 +498,35 @@ func (l *Link) Overtake() bool {
 	}
 	go l.next(now/2 + 1)
 	return true
+}
+
+// More reports whether the next message has arrived whole: the handler, which
+// alone may ask, is called with it at once. It may be false although it has.
+func (l *Link) More() bool {
+	if l.session != nil {
+		return false
+	}
+	b, _ := l.in.Peek(l.in.Buffered())
+	for len(b) >= 2 {
+		flags, n, head := b[0], uint64(b[1]), uint64(2)
+		if flags&flagCommand != 0 {
+			return false
+		}
+		if flags&flagLong != 0 {
+			if head = 9; len(b) < 9 {
+				return false
+			}
+			n = binary.BigEndian.Uint64(b[1:])
+		}
+		if uint64(len(b))-head < n {
+			return false
+		}
+		if flags&flagMore == 0 {
+			return true
+		}
+		b = b[head+n:]
+	}
+	return false
 }
 
 // errOvertaken is the end of a reader that another one has replaced.

@@ -37,18 +37,18 @@ func TestPush(t *testing.T) {
 	}
 
 	// Of a message that is stuck in its middle the peer has something, of the next
-	// one nothing.
-	for range 2 {
+	// ones nothing, also if they are in the same write.
+	for range 3 {
 		if err := l.Queue(big); err != nil {
 			t.Fatal(err)
 		}
-		l.Push()
 	}
+	l.Push()
 	peer.frameStart()
 	l.Close()
 	<-ended
-	if l.Unsent() != 2 || l.Unseen() != 1 {
-		t.Errorf("%d unsent, %d unseen; want 2, 1", l.Unsent(), l.Unseen())
+	if l.Unsent() != 3 || l.Unseen() != 2 {
+		t.Errorf("%d unsent, %d unseen; want 3, 2", l.Unsent(), l.Unseen())
 	}
 }
 
@@ -104,5 +104,41 @@ func TestServeQuiet(t *testing.T) {
 	}
 	if l.Overtake() {
 		t.Error("something was overtaken after the end")
+	}
+}
+
+// More is true in the handler if the next message is there, all of it.
+func TestMore(t *testing.T) {
+	leavesNothing(t)
+	got, first := make(chan bool), make(chan bool)
+	n := 0
+	_, peer, ended := pairOf(t, func(l *Link) error {
+		return l.Serve(func(m *Message) {
+			m.Release()
+			if n++; n == 1 {
+				<-first
+			}
+			got <- l.More()
+		})
+	})
+	long := string(bytes.Repeat([]byte("x"), 300))
+	third := message("3", long)
+	peer.send(message("1"), message("2", long), third[:len(third)-1])
+	close(first)
+	for i, want := range []bool{true, false} {
+		if more := <-got; more != want {
+			t.Errorf("after message %d: More = %v, want %v", i+1, more, want)
+		}
+	}
+	peer.send(third[len(third)-1:], frame(flagCommand, "\x04NEXT"), message("4"))
+	if <-got {
+		t.Error("More before a command")
+	}
+	if <-got {
+		t.Error("More after the last message")
+	}
+	peer.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve = %v", err)
 	}
 }
