@@ -26,6 +26,7 @@ type client struct {
 	why    error         // there is no link
 	body   int64         // longest, as the master says
 	number uint64
+	head   []byte // that is being written
 	calls  map[uint64]*reply
 	closed bool
 	heard  time.Time
@@ -305,12 +306,15 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			c.mu.Unlock()
 			return nil, 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; at most %d are taken", len(job), c.body))
 		case c.link != nil:
+			l := c.link
+			defer l.Push()
 			defer c.mu.Unlock()
 			c.number++
 			h := call.head(c.number)
-			b, err := h.Append(nil)
+			b, err := h.Append(c.head[:0])
 			if err == nil {
-				err = c.link.TrySend(b, job)
+				c.head = b
+				err = l.Queue(b, job)
 			}
 			if errors.Is(err, zmq.ErrFull) {
 				return nil, 0, refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.path))
@@ -322,7 +326,7 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 				r.until = began.Add(call.Deadline + lateness)
 			}
 			c.calls[c.number] = r
-			return c.link, c.number, nil
+			return l, c.number, nil
 		}
 		change := c.change
 		c.mu.Unlock()

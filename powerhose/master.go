@@ -265,7 +265,7 @@ func (m *Master) queue(l *zmq.Link, head, body []byte) error {
 
 // unlock frees the mutex, and writes what was queued.
 func (m *Master) unlock() {
-	var some [4]*zmq.Link
+	var some [8]*zmq.Link
 	n := copy(some[:], m.dirty)
 	for _, l := range m.dirty[n:] {
 		l.Push()
@@ -276,6 +276,16 @@ func (m *Master) unlock() {
 	for _, l := range some[:n] {
 		l.Push()
 	}
+}
+
+// unlockFor is unlock for a handler of a link. If its next message is there
+// already what is queued is written after that, at once.
+func (m *Master) unlockFor(l *zmq.Link) {
+	if l.More() {
+		m.mu.Unlock()
+		return
+	}
+	m.unlock()
 }
 
 // submit tells the machine of a call. The error says why it does not take it.

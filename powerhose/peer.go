@@ -271,33 +271,36 @@ func (p *peer) registration(msg *zmq.Message) {
 	var h wire.Head
 	body, err := decode(msg, &h)
 	keep := false
-	p.m.event(func(now time.Duration) {
-		switch {
-		case err != nil:
-			p.bad(err)
-		case p.role == aStranger && h.Type == wire.Hello:
-			p.register(now, &h, msg.Frames[0])
-		case h.Type == wire.Ping && p.role != aStranger:
-			if p.role == aWorker {
-				p.m.machine.Heard(now, p.handle)
-			}
-			p.tell(p.reg, &wire.Head{Type: wire.Pong, Number: h.Number})
-		case h.Type == wire.Pong && p.role == aWorker:
-			p.m.machine.Pong(now, p.handle, h.Held)
-		case h.Type == wire.Pong && p.role == aCaller:
-		case h.Type == wire.Refused && p.role != aStranger:
-			p.reg.CloseWrite()
-			p.hangUpIn(refuseTime)
-		case h.Type == wire.Call && p.role == aCaller:
-			keep = p.call(now, &h, body, msg)
-		case h.Type == wire.Cancel && p.role == aCaller:
-			if ticket, ok := p.calls[h.Number]; ok {
-				p.m.machine.Cancel(now, ticket)
-			}
-		default:
-			p.bad(fmt.Errorf("%s is not for the registration link", h.Type))
+	m := p.m
+	m.mu.Lock()
+	now := m.now()
+	switch {
+	case err != nil:
+		p.bad(err)
+	case p.role == aStranger && h.Type == wire.Hello:
+		p.register(now, &h, msg.Frames[0])
+	case h.Type == wire.Ping && p.role != aStranger:
+		if p.role == aWorker {
+			p.m.machine.Heard(now, p.handle)
 		}
-	})
+		p.tell(p.reg, &wire.Head{Type: wire.Pong, Number: h.Number})
+	case h.Type == wire.Pong && p.role == aWorker:
+		p.m.machine.Pong(now, p.handle, h.Held)
+	case h.Type == wire.Pong && p.role == aCaller:
+	case h.Type == wire.Refused && p.role != aStranger:
+		p.reg.CloseWrite()
+		p.hangUpIn(refuseTime)
+	case h.Type == wire.Call && p.role == aCaller:
+		keep = p.call(now, &h, body, msg)
+	case h.Type == wire.Cancel && p.role == aCaller:
+		if ticket, ok := p.calls[h.Number]; ok {
+			p.m.machine.Cancel(now, ticket)
+		}
+	default:
+		p.bad(fmt.Errorf("%s is not for the registration link", h.Type))
+	}
+	m.act(now)
+	m.unlockFor(p.reg)
 	if !keep {
 		msg.Release()
 	}
@@ -478,7 +481,7 @@ func (p *peer) answers(msg *zmq.Message) {
 	m.act(now)
 	mine := m.hand
 	m.hand = nil
-	m.unlock()
+	m.unlockFor(p.work)
 	if mine != nil {
 		mine.Release()
 	}

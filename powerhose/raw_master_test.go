@@ -227,7 +227,7 @@ func TestOverdueWindow(t *testing.T) {
 		w.work.send(wire.Head{Type: wire.Result, Number: j.Number, Run: 1}, "")
 		want(t, done)
 		body := string(make([]byte, size)) // the long one does not fit into the socket
-		a := later(t.Context(), m, body, Call{Deadline: 100 * time.Millisecond})
+		a := later(t.Context(), m, body, Call{Deadline: time.Second})
 		until(t, "a job", func() bool { return m.Status().Running == 1 })
 		b := later(t.Context(), m, "behind it", Call{Deadline: patience, BusyWait: patience})
 		until(t, "two jobs", func() bool { return m.Status().Running == 2 })
