@@ -123,7 +123,9 @@ type Worker uint32
 // that no other open call has, for a table beside the machine.
 type Ticket uint64
 
-// Slot is the index that belongs to the ticket until its reply.
+// Slot is the index that belongs to the ticket until its reply. Submit may give
+// it away in the event that has led to the reply: who has a table calls Tick, and
+// does what it leads to, before Submit.
 func (t Ticket) Slot() int { return int(t & slotMask) }
 
 // A Registration is what a worker says of itself.
