@@ -140,6 +140,7 @@ func (s *script) line(words []string) {
 	if plain[0] == "config" {
 		s.cfg.Window, s.cfg.MaxAttempts, s.cfg.MaxWaiting = s.integer("window", 0), s.integer("attempts", 0), s.integer("waiting", 0)
 		s.cfg.MaxWorkers, s.cfg.Rate, s.cfg.Grace = s.integer("workers", 0), s.integer("rate", 0), s.span("grace")
+		s.cfg.Handshake = s.span("handshake")
 		return
 	}
 	if s.m == nil {

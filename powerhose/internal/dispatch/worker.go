@@ -206,6 +206,7 @@ func (m *Machine) Attached(now time.Duration, h Worker) {
 	}
 	m.workers[at].phase = ready
 	m.hear(now, at)
+	m.timers.set(^at, m.due(&m.workers[at]))
 	m.refill(now, at)
 }
 
