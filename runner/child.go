@@ -213,7 +213,11 @@ func (c *child) setProgram() error {
 			c.path = filepath.Join(c.r.cfg.Dir, name)
 		}
 	} else if path, ok := vars.Env("PATH"); ok {
-		if c.path = lookPath(name, path); c.path == "" {
+		c.path = lookPath(name, path)
+		if c.path == "" && name == "appbundle" {
+			c.path = c.r.cfg.Self
+		}
+		if c.path == "" {
 			return fmt.Errorf("%s: not found in the child's PATH %s", name, path)
 		}
 	} else if c.path = lookPath(name, defaultPath); c.path == "" {

@@ -18,6 +18,7 @@ type Config struct {
 	Version string // "" leaves APPBUNDLE_VERSION empty
 	Dir     string // the app directory; "" is the working directory
 	EnvDir  string // the environment, whose bin comes first in PATH; "" for none
+	Self    string // the file that the command "appbundle" means where PATH has none; "" for none
 
 	// RunDir holds the notify socket and the lock. "" is the library form: no
 	// lock, no notify socket, no cgroup.

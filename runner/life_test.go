@@ -259,6 +259,48 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+// The command "appbundle" is the one on the child's PATH, and the program itself
+// where there is none; no other command is, and no path.
+func TestSelf(t *testing.T) {
+	dir := t.TempDir()
+	tool := func(name, says string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\necho "+says+" $*\nexec sleep 1000\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	self, installed := tool("self", "self"), tool("env/bin/appbundle", "installed")
+	watcher := func(name, path string, cmd ...string) schema.Watcher {
+		c := script(name)
+		c.Cmd, c.Env = cmd, []schema.EnvVar{{Name: "PATH", Value: path}}
+		return c
+	}
+	w := start(t, Config{Dir: dir, Self: self, Watchers: []schema.Watcher{
+		watcher("own", "/bin:/usr/bin", "appbundle", "one"), watcher("path", dir+"/env/bin:/bin:/usr/bin", "appbundle", "two"),
+	}})
+	for name, want := range map[string]string{"own": self, "path": installed} {
+		if p, err := w.Program(name); err != nil || p.Path != want {
+			t.Fatalf("the program of %s is %q, want %q (%v)", name, p.Path, want, err)
+		}
+	}
+	w.line("own.1 | self one")
+	w.line("path.1 | installed two")
+	for _, tt := range []struct{ self, cmd, want string }{
+		{self, "appbundled", `watcher "web": appbundled: not found in the child's PATH /surely-none`},
+		{self, "./appbundle", `watcher "web": ./appbundle: no such file or directory`},
+		{"", "appbundle", `watcher "web": appbundle: not found in the child's PATH /surely-none`},
+	} {
+		w := newWorld(t, Config{Dir: dir, Self: tt.self, Watchers: []schema.Watcher{watcher("web", "/surely-none", tt.cmd)}})
+		if err := w.Start(context.Background()); err == nil || err.Error() != tt.want {
+			t.Errorf("Start of %s = %v, want %s", tt.cmd, err, tt.want)
+		}
+	}
+}
+
 // A child without PATH is started from where execvp looks then, and stays
 // without PATH.
 func TestNoPath(t *testing.T) {

@@ -142,6 +142,9 @@ func (s *supervised) runnerConfig(p *processes) (runner.Config, error) {
 		cfg.EnvDir = inApp(s.dir, p.app.Envs[0].Dir)
 	}
 	var err error
+	if cfg.Self, err = os.Executable(); err != nil {
+		return cfg, err
+	}
 	if cfg.RunDir, err = s.g.runDirectory(s.name); err != nil {
 		return cfg, err
 	}
