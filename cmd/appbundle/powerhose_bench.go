@@ -23,6 +23,7 @@ type benchOptions struct {
 	callers  int
 	size     bytesFlag
 	duration time.Duration
+	busy     time.Duration
 	separate bool
 	master   string
 	format   *choice
@@ -40,8 +41,11 @@ that is running, with the workers that it has. CPU is that of callers, master an
 workers, as far as bench has started them.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.workers < 1 || o.callers < 1 || o.duration <= 0 {
+			switch {
+			case o.workers < 1 || o.callers < 1 || o.duration <= 0:
 				return &usageError{err: fmt.Errorf("--workers, --callers and --duration are more than 0")}
+			case o.busy != 0 && o.master != "":
+				return &usageError{err: fmt.Errorf("--busy is for the workers that bench starts, and --master has its own")}
 			}
 			return interruptible(cmd.Context(), func(ctx context.Context) error { return o.run(ctx, out) })
 		},
@@ -51,6 +55,7 @@ workers, as far as bench has started them.`,
 	flags.IntVar(&o.callers, "callers", 64, "let `N` callers wait for their jobs at a time")
 	flags.Var(&o.size, "size", "give jobs of `SIZE`")
 	flags.DurationVar(&o.duration, "duration", 3*time.Second, "measure for `TIME`")
+	flags.DurationVar(&o.busy, "busy", 0, "let each job keep a processor busy for `TIME`")
 	flags.BoolVar(&o.separate, "separate", false, "start a master in a process of its own")
 	flags.StringVar(&o.master, "master", "", "use the master at the socket `PATH`")
 	flags.Var(o.format, "format", "report as `text` or json")
@@ -86,7 +91,7 @@ func (o *benchOptions) run(ctx context.Context, out *printer) (err error) {
 	defer runner.Close()
 	if o.master == "" {
 		for i := range o.workers {
-			if err := own.start("powerhose", "worker", "--quiet", "--echo", "--master", address, "--name", fmt.Sprintf("echo-%d", i)); err != nil {
+			if err := own.start("powerhose", "worker", "--quiet", "--echo", "--busy", o.busy.String(), "--master", address, "--name", fmt.Sprintf("echo-%d", i)); err != nil {
 				return err
 			}
 		}

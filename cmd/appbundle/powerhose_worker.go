@@ -21,6 +21,7 @@ type workerOptions struct {
 	worker powerhose.Worker
 	rss    bytesFlag
 	echo   bool
+	busy   time.Duration
 }
 
 // An endedError says that a worker's program ended, or had to be ended.
@@ -47,6 +48,8 @@ started.`,
 			switch {
 			case o.echo && len(args) > 0:
 				return errors.New("--echo and a program exclude each other")
+			case !o.echo && o.busy != 0:
+				return errors.New("--busy is for --echo")
 			case !o.echo && len(args) == 0:
 				return fmt.Errorf("too few arguments: usage: %s", cmd.UseLine())
 			}
@@ -64,7 +67,7 @@ started.`,
 			ctx, stop := terminated(cmd.Context())
 			defer stop()
 			if o.echo {
-				return o.worker.Serve(ctx, func(_ context.Context, j *powerhose.Job) ([]byte, error) { return j.Body, nil })
+				return o.worker.Serve(ctx, o.answer)
 			}
 			return runProgram(ctx, &o.worker, args)
 		},
@@ -80,7 +83,17 @@ started.`,
 	flags.DurationVar(&o.worker.MaxAge, "max-age", 0, "end after `TIME`, or up to a tenth earlier")
 	flags.Var(&o.rss, "max-rss", "end when the program has more than `SIZE` of memory")
 	flags.BoolVar(&o.echo, "echo", false, "answer each job with itself, to try a master")
+	flags.DurationVar(&o.busy, "busy", 0, "with --echo, keep a processor busy for `TIME` before each answer")
 	return cmd
+}
+
+// answer is the job of --echo.
+func (o *workerOptions) answer(ctx context.Context, j *powerhose.Job) ([]byte, error) {
+	if o.busy > 0 {
+		for end := time.Now().Add(o.busy); time.Now().Before(end) && ctx.Err() == nil; {
+		}
+	}
+	return j.Body, nil
 }
 
 // workerName is the name of a worker that is given none.
