@@ -38,7 +38,7 @@ fuzz: ## every decoder, FUZZTIME each (15s)
 	@tools/fuzz $(or $(FUZZTIME),15s)
 
 .PHONY: bench
-bench: build ## the figures, beside those of tar and zstd, pip and uv, nfpm, rpmbuild and dpkg-deb, circus, supervisor and runit; BENCH="--quick --format json"
+bench: build ## the figures, beside those of tar and zstd, pip and uv, nfpm, rpmbuild and dpkg-deb, libzmq, circus, supervisor and runit; BENCH="--quick --format json"
 	@tools/setup bench
 	@$(PYTHON) tools/bench bin/appbundle $(BENCH)
 
