@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +16,7 @@ import (
 
 func newBuildCmd(g *globals, out *printer) *cobra.Command {
 	var opts bundle.BuildOptions
-	var o packageOptions
+	o := packageOptions{format: textFormat()}
 	cmd := &cobra.Command{
 		Use:   "build [DIR]",
 		Short: "write a reproducible archive of an app directory, or Linux packages",
@@ -59,6 +61,7 @@ when the build fails or is interrupted.`,
 	flags.BoolVar(&o.srpm, "srpm", false, "write an RPM of sources for mock, koji, OBS or Copr")
 	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`, or with that of gpg-agent: gpg:FINGERPRINT")
 	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
+	flags.Var(o.format, "format", "report as `text` or json")
 	return cmd
 }
 
@@ -79,16 +82,16 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 	if o.any() {
 		err = runPackages(ctx, g, out, app, opts, o)
 	} else {
-		err = writeArchive(ctx, out, app, opts)
+		err = writeArchive(ctx, out, app, opts, o.format.value)
 	}
 	var findings *bundle.CheckError
 	if errors.As(err, &findings) {
-		return report(out, app, findings.Findings, "text", false)
+		return report(out, app, findings.Findings, o.format.value, false)
 	}
 	return err
 }
 
-func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundle.BuildOptions) error {
+func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundle.BuildOptions, format string) error {
 	bar := out.progress("build")
 	opts.Progress = bar.update
 	res, err := bundle.Build(ctx, app, opts)
@@ -99,12 +102,45 @@ func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundl
 	if !filepath.IsAbs(opts.Output) {
 		res.Path = relative(res.Path)
 	}
-	out.print("%s  %s\n", res.Digest, res.Path)
+	if err := tellBuilt(out, format, res.App, []builtFile{{Path: res.Path, Kind: "archive", Digest: res.Digest}}); err != nil {
+		return err
+	}
 	if n := len(res.Findings); n > 0 {
 		out.remark("%s; see appbundle check", count(n, "warning"))
 	}
 	out.remark("%s %s for %s: %s, %s, %s in the archive", res.App.Name, res.App.Version, res.Target,
 		count(res.Files, "file"), size(res.Bytes), size(res.Size))
+	return nil
+}
+
+// A builtFile is a file that build wrote: an archive has the digest of what is in it,
+// and everything else that of its bytes.
+type builtFile struct {
+	Path   string `json:"path"`
+	Kind   string `json:"kind"`
+	Digest string `json:"digest"`
+}
+
+// fileOf describes a package, or what one is made of.
+func fileOf(path string, sum [32]byte) builtFile {
+	kind := strings.TrimPrefix(filepath.Ext(path), ".")
+	switch {
+	case strings.HasSuffix(path, ".src.rpm"):
+		kind = "srpm"
+	case kind == "gz":
+		kind = "sources"
+	}
+	return builtFile{path, kind, fmt.Sprintf("sha256:%x", sum)}
+}
+
+// tellBuilt prints what was written.
+func tellBuilt(out *printer, format string, app *bundle.App, files []builtFile) error {
+	if format == "json" {
+		return out.json(map[string]any{"format": 1, "name": app.Name, "version": app.Version, "target": app.Target(), "files": files})
+	}
+	for _, f := range files {
+		out.print("%s  %s\n", f.Digest, f.Path)
+	}
 	return nil
 }
 

@@ -102,7 +102,11 @@ func runPackages(ctx context.Context, g *globals, out *printer, app *bundle.App,
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if err := o.write(ctx, out, dir, plans, &rpm.Source{BuildRequires: build}, index); err != nil {
+	files, err := o.write(ctx, out, dir, plans, &rpm.Source{BuildRequires: build}, index)
+	if err != nil {
+		return err
+	}
+	if err := tellBuilt(out, o.format.value, built, files); err != nil {
 		return err
 	}
 	if n := len(findings); n > 0 {
@@ -128,20 +132,22 @@ func compiled(ctx context.Context, app *bundle.App, cache string) ([]install.Com
 	return install.Compile(ctx, python, cache, app.Dir, sources)
 }
 
-// write writes all that is asked for, and then lets it appear together. A line for each
-// file is printed when it is there.
-func (o *packageOptions) write(ctx context.Context, out *printer, dir string, plans map[rpm.Format][]*rpm.Package, source *rpm.Source, index rpm.IndexOptions) (err error) {
+// write writes all that is asked for, and then lets it appear together.
+func (o *packageOptions) write(ctx context.Context, out *printer, dir string, plans map[rpm.Format][]*rpm.Package, source *rpm.Source, index rpm.IndexOptions) (files []builtFile, err error) {
 	var batch rpm.Batch
 	defer func() { err = errors.Join(err, batch.Abort()) }()
-	var files []rpm.SourceFile
 	bar := out.progress("package")
 	defer bar.end()
 	options := rpm.Options{Signer: index.Signer}
 	if o.spec || o.srpm {
 		source.Package = plans[rpm.RPM][0]
 		bar.note("source of %s", source.Package.Name)
-		if files, err = o.writeSource(ctx, &batch, dir, source, options); err != nil {
-			return err
+		sources, err := o.writeSource(ctx, &batch, dir, source, options)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range sources {
+			files = append(files, fileOf(f.Path, f.SHA256))
 		}
 	}
 	for _, f := range o.formats() {
@@ -149,27 +155,23 @@ func (o *packageOptions) write(ctx context.Context, out *printer, dir string, pl
 		note := func() { bar.note("%d of %s", written, count(len(plans[f]), "package")) }
 		note()
 		err = batch.WriteAll(ctx, dir, plans[f], options, func(p *rpm.Package, info *rpm.Info) {
-			files = append(files, rpm.SourceFile{Path: filepath.Join(dir, p.FileName()), SHA256: info.SHA256})
+			files = append(files, fileOf(filepath.Join(dir, p.FileName()), info.SHA256))
 			written++
 			note()
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if o.collection {
 			if _, err := batch.Index(ctx, f, dir, index); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	if err := batch.Commit(); err != nil {
-		return err
+		return nil, err
 	}
-	bar.end()
-	for _, f := range files {
-		out.print("sha256:%x  %s\n", f.SHA256, f.Path)
-	}
-	return nil
+	return files, nil
 }
 
 // writeSource writes what rpmbuild makes the package of.

@@ -19,6 +19,7 @@ type packageOptions struct {
 	spec, srpm bool
 	key        string // file of the OpenPGP key, or gpg:FINGERPRINT
 	passphrase string // file of its passphrase
+	format     *choice
 }
 
 // formats are the kinds of packages that are asked for.
