@@ -17,7 +17,7 @@ const appSocket = "app"
 // appFD is what the supervisor replaces by the descriptor of that socket.
 const appFD = "$(circus.sockets." + appSocket + ")"
 
-// loader is the program that loads a script without the suffix .py.
+// loader is the program that starts a server on a script, whatever its suffix.
 //
 //go:embed script.py
 var loader string
@@ -27,6 +27,7 @@ type server struct {
 	name  string
 	dists []string // distributions that bring it, normalised
 	argv  func(*call) []string
+	ready bool // it says READY=1 when it has loaded the script, and not before
 	// wsgi and asgi are its ranks among the servers of an interface: the lower
 	// one is taken. 0 means that it cannot serve the interface.
 	wsgi, asgi int
@@ -46,11 +47,11 @@ type call struct {
 }
 
 var servers = []server{
-	{"gunicorn", []string{"gunicorn"}, gunicornArgv, 1, 3},
-	{"uvicorn", []string{"uvicorn"}, uvicornArgv, 5, 1},
-	{"hypercorn", []string{"hypercorn"}, hypercornArgv, 4, 2},
-	{"waitress", []string{"waitress"}, waitressArgv, 3, 0},
-	{"uwsgi", []string{"uwsgi", "pyuwsgi"}, uwsgiArgv, 2, 0},
+	{"gunicorn", []string{"gunicorn"}, gunicornArgv, true, 1, 3},
+	{"uvicorn", []string{"uvicorn"}, uvicornArgv, false, 5, 1},
+	{"hypercorn", []string{"hypercorn"}, hypercornArgv, false, 4, 2},
+	{"waitress", []string{"waitress"}, waitressArgv, true, 3, 0},
+	{"uwsgi", []string{"uwsgi", "pyuwsgi"}, uwsgiArgv, true, 2, 0},
 }
 
 // rank is the server's rank for an interface, 0 where it cannot serve it.
@@ -94,18 +95,14 @@ func (c *call) run(module string, load bool) []string {
 
 func (c *call) app() string { return c.module + ":application" }
 
-// gunicorn splits --pythonpath at commas; the loader has no need of it.
+// gunicorn is always run by the loader, which has a worker say READY=1.
 func gunicornArgv(c *call) []string {
-	load := strings.Contains(c.bin, ",") || path.Ext(c.script) != ".py"
-	argv := append(c.run("gunicorn", load), "-b", "fd://"+appFD, "-w", "1")
+	argv := append(c.run("gunicorn", true), "-b", "fd://"+appFD, "-w", "1")
 	if atLeast(c.version, "25.1.0") { // its control socket would be one a host
 		argv = append(argv, "--no-control-socket")
 	}
 	if c.iface == schema.ASGI {
 		argv = append(argv, "-k", "asgi") // since 24.0.0
-	}
-	if !load {
-		argv = append(argv, "--pythonpath", c.bin)
 	}
 	return append(argv, c.app())
 }

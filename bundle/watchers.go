@@ -41,7 +41,7 @@ func Watchers(app *App, lock *schema.Lock) ([]schema.Watcher, []schema.Socket, e
 		if err != nil {
 			return nil, nil, err
 		}
-		w.Cmd = l.argv
+		w.Cmd, w.SaysReady = l.argv, l.ready
 		if !hasSocket {
 			s := schema.DefaultSocket(appSocket)
 			s.Host, s.Port = "127.0.0.1", 8000
@@ -96,6 +96,7 @@ type Launch struct {
 	Python  Env    // where it runs
 	script  string
 	argv    []string
+	ready   bool     // see schema.Watcher.SaysReady
 	makeEnv []string // see MakeEnv
 }
 
@@ -154,7 +155,7 @@ func (a *App) Launch(lock *schema.Lock) (*Launch, error) {
 	if c.system = len(env.Site) > 0; c.system {
 		c.env = ""
 	}
-	l.argv = s.argv(c)
+	l.argv, l.ready = s.argv(c), s.ready
 	return l, nil
 }
 

@@ -39,6 +39,8 @@ type child struct {
 	home  string
 	socks []schema.Socket // those that become 3, 4, …
 	shim  *proc.Shim
+	// notifies: a process is told where our notify socket is.
+	notifies bool
 }
 
 // newChild resolves what cfg says against this host. An error says what is not
@@ -63,6 +65,7 @@ func (r *Runner) newChild(cfg schema.Watcher, sockets []schema.Socket, version s
 	if len(cfg.Cmd) == 0 || cfg.Cmd[0] == "" {
 		return nil, errors.New("no command")
 	}
+	c.notifies = r.cfg.RunDir != "" && slices.Contains(c.env(1), "NOTIFY_SOCKET="+r.notifyPath())
 	return c, c.setProgram()
 }
 

@@ -48,6 +48,8 @@ type Config struct {
 
 	bad       error // what Workers found wrong
 	noCgroups bool  // for tests: as if the host had none
+
+	comeUp time.Duration // for tests: how long a rolling waits for a process to be up
 }
 
 func (c Config) withDefaults() Config {

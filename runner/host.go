@@ -187,7 +187,8 @@ func (r *Runner) share() error {
 		return nil
 	}
 	uid, gid := creds[0].Uid, creds[0].Gid
-	if slices.ContainsFunc(creds, func(c syscall.Credential) bool { return c.Gid != gid }) {
+	r.apart.Store(slices.ContainsFunc(creds, func(c syscall.Credential) bool { return c.Gid != gid }))
+	if r.apart.Load() {
 		r.report(Event{Kind: Limited, Text: "watchers of several groups: only root's reach " + r.cfg.RunDir})
 		return nil
 	}

@@ -4,8 +4,11 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"appbundle/runner/internal/proc"
 	"appbundle/schema"
@@ -69,6 +72,97 @@ func TestNotifyGrandchild(t *testing.T) {
 	}
 	if p.Busy != "2/3" || p.Status != "from below" {
 		t.Errorf("Status = %+v, want what the grandchild said", p)
+	}
+}
+
+// saying is a watcher whose processes are up when they say so, and not before.
+func saying(name string, n int, steps ...string) schema.Watcher {
+	w := pool(name, n, steps...)
+	w.SaysReady = true
+	return w
+}
+
+// Of a watcher that says when it is up, a process below the main one may say
+// it, and age alone says nothing: a neighbour has settled meanwhile. A process
+// that dies before has died young.
+func TestSaysReady(t *testing.T) {
+	everyWay(t, func(t *testing.T, cfg Config) {
+		web := saying("web", 1, "spawn=;pid=worker;await=SIGUSR1;tell=READY=1;hold", "pid=main", "hold")
+		web.Backoff = schema.Backoff{First: patience, Max: patience}
+		cfg.Watchers = []schema.Watcher{web, script("old", "hold")}
+		w := start(t, cfg)
+		main, worker := w.pid("web.1 | main"), w.pid("web.1 | worker")
+		w.line("web.1 | awaiting SIGUSR1")
+		w.event(Ready, "old") // a second has gone by
+		if p := w.status("web"); p.Phase != "starting" || w.count(Settled) > 0 {
+			t.Errorf("Status = %+v, want it starting: it has said nothing", p)
+		}
+		if err := unix.Kill(worker, unix.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		if e := w.event(Ready, "web"); e.Pid != main {
+			t.Errorf("event %q, want one of pid %d", e, main)
+		}
+		w.event(Settled, "")
+	})
+}
+
+// One that dies before it has said that it is up waits for its back-off,
+// however old it is.
+func TestSaysReadyAndDies(t *testing.T) {
+	web := saying("web", 1, "pid=main", "hold")
+	web.Backoff = schema.Backoff{First: patience, Max: patience}
+	w := start(t, Config{RunDir: filepath.Join(hostDir(t), "run"), Watchers: []schema.Watcher{web, script("old", "hold")}})
+	main := w.pid("web.1 | main")
+	w.event(Ready, "old")
+	kill(t, main)
+	w.event(Died, "web")
+	if err := w.Stop(); err != nil {
+		t.Error(err)
+	}
+	if got := w.count(Spawned); got != 2 {
+		t.Errorf("%d starts, want one of each watcher: it died young", got)
+	}
+}
+
+// Who cannot say that it is up is up when it has settled: without a notify
+// socket, or with another one.
+func TestSaysReadyToNobody(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+		env  []schema.EnvVar
+	}{
+		{"library", Config{}, nil},
+		{"other socket", Config{RunDir: filepath.Join(hostDir(t), "run")}, []schema.EnvVar{{Name: "NOTIFY_SOCKET", Value: "/nowhere"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			web := saying("web", 1, "hold")
+			web.Env = tt.env
+			tt.cfg.Watchers = []schema.Watcher{web}
+			start(t, tt.cfg).event(Ready, "web")
+		})
+	}
+}
+
+// Where watchers of several groups keep a user from the notify socket, his
+// processes cannot say it either; root's can.
+func TestSaysReadyApart(t *testing.T) {
+	for _, tt := range []struct {
+		cred  *syscall.Credential
+		apart bool
+		want  bool
+	}{
+		{nil, false, true},
+		{nil, true, true},
+		{&syscall.Credential{Uid: 1}, false, true},
+		{&syscall.Credential{Uid: 1}, true, false},
+	} {
+		w := &watcher{r: &Runner{}, cfg: schema.Watcher{SaysReady: true}, child: &child{notifies: true, cred: tt.cred}}
+		w.r.apart.Store(tt.apart)
+		if got := w.saysReady(); got != tt.want {
+			t.Errorf("as %+v, groups apart %v: %v, want %v", tt.cred, tt.apart, got, tt.want)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"appbundle/runner/internal/watch"
 	"appbundle/schema"
@@ -13,9 +15,11 @@ import (
 // one process at a time is stopped and started, and the next one only when its
 // replacement is up, or has done its work; the sockets stay open.
 //
-// A replacement that ends before it is up ends the rolling of its watcher: what
-// was not replaced yet goes on as it was, and the error says so. Roll returns
-// when all that can be was replaced.
+// A replacement that ends before it is up, or is not up after a minute
+// (graceful_timeout, where that is longer), ends the rolling of its watcher: what
+// was not replaced yet goes on as it was, and the error says so. The replacement
+// is treated as any process is that starts. Roll returns when all that can be
+// was replaced.
 func (r *Runner) Roll(version string, watchers []schema.Watcher, sockets []schema.Socket) error {
 	return r.change(watchers, sockets, &version)
 }
@@ -24,8 +28,9 @@ func (r *Runner) Roll(version string, watchers []schema.Watcher, sockets []schem
 // other. It belongs to the watcher's goroutine.
 type rolling struct {
 	left  []*slot
-	now   *slot // the one that is being replaced
-	asked bool  // its process was told to stop, and another one to start
+	now   *slot     // the one that is being replaced
+	asked bool      // its process was told to stop, and another one to start
+	until time.Time // when its replacement must be up; zero while there is none
 	done  chan<- error
 }
 
@@ -82,6 +87,7 @@ func (w *watcher) rollNext() {
 		return
 	}
 	r.now, r.left, r.asked = r.left[0], r.left[1:], false
+	r.until = time.Time{}
 	if !r.now.retired {
 		w.event(r.now, watch.Stop)
 		w.event(r.now, watch.Start)
@@ -97,11 +103,26 @@ func (w *watcher) judgeRoll(s *slot) {
 		return
 	}
 	switch phase := s.state.Phase; {
+	case phase == watch.Starting:
+		r.until = s.started.Add(w.patience())
 	case phase == watch.Ended && !s.ended.Success(), phase == watch.Waiting, phase == watch.Resting, phase == watch.Failed:
 		w.endRoll(fmt.Errorf("%s does not come up; %d processes of before go on", w.name(s), w.unrolled()))
 	case phase == watch.Up, phase == watch.Ended, phase == watch.Down && s.retired:
 		w.rollNext()
 	}
+}
+
+// lateRoll ends a rolling whose process takes too long to come up: a release
+// that never does must not keep the next one, that mends it, waiting.
+func (w *watcher) lateRoll(now time.Time) {
+	if r := w.rolling; r != nil && !r.until.IsZero() && !r.until.After(now) {
+		w.endRoll(fmt.Errorf("%s does not come up (not ready after %s); %d processes of before go on", w.name(r.now), w.patience(), w.unrolled()))
+	}
+}
+
+// patience is how long a replacement may take to be up.
+func (w *watcher) patience() time.Duration {
+	return cmp.Or(w.r.cfg.comeUp, max(time.Minute, w.cfg.GracefulTimeout))
 }
 
 // unrolled counts the processes that were not replaced.

@@ -8,7 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"appbundle/runner/internal/watch"
 	"appbundle/schema"
 )
 
@@ -121,6 +125,57 @@ func TestRollOfWhatDoesNotComeUp(t *testing.T) {
 				t.Errorf("pids %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// A release whose processes live and never say that they are up takes one
+// process and ends the rolling; the one after it is not kept waiting, and a
+// process that does come up then is up.
+func TestRollOfWhatNeverSaysReady(t *testing.T) {
+	dir := hostDir(t)
+	mode := func(steps string) {
+		t.Helper()
+		if err := os.WriteFile(dir+"/new", []byte("#!/bin/sh\nexec "+exe+" child "+steps+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(dir+"/new", dir+"/prog"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode("tell=READY=1 pid=ready hold")
+	web := saying("web", 3)
+	web.Cmd = []string{dir + "/prog"}
+	w := start(t, Config{RunDir: filepath.Join(dir, "run"), Watchers: []schema.Watcher{web}, comeUp: watch.Settled / 10})
+	first, second, third := w.pid("web.1 | ready"), w.pid("web.2 | ready"), w.pid("web.3 | ready")
+	w.event(Settled, "")
+	w.events.await(t, "web.1 to be up", func(e Event) bool { return e.Kind == Ready && e.WID == 1 })
+	mode("pid=late await=SIGUSR1 tell=READY=1 hold")
+	err := w.Roll("2", []schema.Watcher{web}, nil)
+	if want := "web.1 does not come up (not ready after 100ms); 2 processes of before go on"; err == nil || err.Error() != want {
+		t.Errorf("Roll = %v, want %q", err, want)
+	}
+	w.pids.awaitEnd(t, first)
+	late := w.pid("web.1 | late")
+	w.line("web.1 | awaiting SIGUSR1")
+	if got, want := w.pidsOf("web"), []int{late, second, third}; !slices.Equal(got, want) {
+		t.Errorf("pids %v, want %v", got, want)
+	}
+	if err := unix.Kill(late, unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	w.events.await(t, "web.1 to be up", func(e Event) bool { return e.Kind == Ready && e.Pid == late })
+}
+
+// A replacement may take as long as a minute or graceful_timeout says.
+func TestRollPatience(t *testing.T) {
+	for _, tt := range []struct{ graceful, want time.Duration }{
+		{30 * time.Second, time.Minute},
+		{10 * time.Minute, 10 * time.Minute},
+	} {
+		w := &watcher{r: &Runner{}, cfg: schema.Watcher{GracefulTimeout: tt.graceful}}
+		if got := w.patience(); got != tt.want {
+			t.Errorf("with graceful_timeout %s: %s, want %s", tt.graceful, got, tt.want)
+		}
 	}
 }
 

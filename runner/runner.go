@@ -44,6 +44,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"appbundle/runner/internal/proc"
@@ -78,6 +79,7 @@ type Runner struct {
 	notify  *proc.NotifySocket
 	cgroups *proc.Cgroups
 	host    *hostDirs
+	apart   atomic.Bool // watchers of several groups: only root's reach the notify socket
 
 	mu       sync.Mutex // guards the fields below; never held while waiting
 	state    runState

@@ -403,7 +403,7 @@ func TestUser(t *testing.T) {
 // gets it, and that is said.
 func TestTwoGroups(t *testing.T) {
 	one, two := script("one", "id", "hold"), script("two", "id", "hold")
-	one.GID, two.GID = "54321", "54322"
+	one.GID, two.GID, one.SaysReady = "54321", "54322", true
 	run := filepath.Join(hostDir(t), "run")
 	w := newWorld(t, Config{RunDir: run, Watchers: []schema.Watcher{one, two}, noCgroups: true})
 	err := w.Start(context.Background())
@@ -424,6 +424,7 @@ func TestTwoGroups(t *testing.T) {
 	if fi, err := os.Stat(run); err != nil || fi.Sys().(*syscall.Stat_t).Gid != uint32(os.Getgid()) {
 		t.Errorf("the run directory was given away: %+v, %v", fi.Sys(), err)
 	}
+	w.event(Ready, "one") // which cannot say it
 }
 
 // The state directory of several users is nobody's but root's, and that is said;

@@ -133,6 +133,9 @@ func (w *watcher) untilNext() time.Duration {
 		earlier(l.until)
 		earlier(l.again)
 	}
+	if w.rolling != nil {
+		earlier(w.rolling.until)
+	}
 	if len(w.starting) > 0 {
 		earlier(w.next)
 	}
@@ -153,6 +156,7 @@ func (w *watcher) fire(now time.Time) {
 	if len(w.starting) > 0 && !w.next.After(now) {
 		w.startNext()
 	}
+	w.lateRoll(now)
 	w.sweep()
 }
 
@@ -246,8 +250,9 @@ func (w *watcher) dropRetired() {
 
 // event asks the policy what follows and does it.
 func (w *watcher) event(s *slot, kind watch.Kind) {
-	before := s.state.Phase
-	state, acts := watch.Next(w.policy, s.state, watch.Event{Kind: kind, At: w.r.now()})
+	before, policy := s.state.Phase, w.policy
+	policy.SaysReady = w.saysReady()
+	state, acts := watch.Next(policy, s.state, watch.Event{Kind: kind, At: w.r.now()})
 	s.state = state
 	for _, a := range acts {
 		w.do(s, a)
@@ -348,8 +353,14 @@ func (w *watcher) announce(s *slot, before watch.Phase) {
 // name gives WATCHER.WID.
 func (w *watcher) name(s *slot) string { return fmt.Sprintf("%s.%d", w.cfg.Name, s.wid) }
 
+// saysReady reports whether a process is not up before it, or one that it
+// started, says so: where it can.
+func (w *watcher) saysReady() bool {
+	return w.cfg.SaysReady && w.child.notifies && (w.child.cred == nil || !w.r.apart.Load())
+}
+
 // noticed takes what a process said on the notify socket. READY counts from a
-// main process only, BUSY and STATUS from any of its tree.
+// main process only, unless saysReady; BUSY and STATUS from any of its tree.
 func (w *watcher) noticed(leader int, n proc.Notice) {
 	for _, s := range w.slots {
 		if pidOf(s.proc) != leader {
@@ -361,7 +372,7 @@ func (w *watcher) noticed(leader int, n proc.Notice) {
 		if v, ok := n.Vars["BUSY"]; ok {
 			s.busy = strings.ToValidUTF8(v, "\uFFFD")
 		}
-		if n.Vars["READY"] == "1" && n.Pid == leader {
+		if n.Vars["READY"] == "1" && (n.Pid == leader || w.saysReady()) {
 			w.event(s, watch.Ready)
 		}
 	}

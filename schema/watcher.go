@@ -102,6 +102,11 @@ type Watcher struct {
 	Flapping Flapping
 	Backoff  Backoff
 
+	// SaysReady: a process is up when it, or one that it started, has said
+	// READY=1, and not before. No key of a file says so, but the command of a
+	// server that is known to say it.
+	SaysReady bool
+
 	StopSignal      syscall.Signal
 	GracefulTimeout time.Duration // from the stop signal to KILL
 	StopChildren    bool          // the stop signal goes to direct children too

@@ -47,9 +47,12 @@ func stepSpawn(p Policy, s State, e Event) (State, []Action) {
 }
 
 // stepRespawn starts a process. The timer that it arms makes the process up
-// when it has settled.
-func stepRespawn(_ Policy, s State, e Event) (State, []Action) {
+// when it has settled; one that says itself when it is up gets none.
+func stepRespawn(p Policy, s State, e Event) (State, []Action) {
 	s.Phase, s.Spawned = Starting, e.At
+	if p.SaysReady {
+		return s, []Action{{Do: Disarm}, {Do: Spawn}}
+	}
 	return s, []Action{{Do: Arm, In: Settled}, {Do: Spawn}}
 }
 
@@ -112,6 +115,7 @@ func stepDied(p Policy, s State, e Event) (State, []Action) {
 		return s, []Action{{Do: Disarm}}
 	}
 	lived := e.At - s.Spawned
+	young := lived <= Settled || p.SaysReady && s.Phase == Starting
 	s.Unexec = 0
 	if lived > p.Window {
 		s.Rests = 0
@@ -123,7 +127,7 @@ func stepDied(p Policy, s State, e Event) (State, []Action) {
 	if p.Attempts > 0 && s.Deaths >= p.Attempts {
 		return flap(p, s)
 	}
-	if lived > Settled {
+	if !young {
 		s.Young = 0
 		return stepRespawn(p, s, e)
 	}

@@ -26,7 +26,8 @@
 // process lived; the end of a process that was asked to stop counts for
 // nothing. A process that lived longer than [Settled] is replaced at once, one
 // that died younger waits for its back-off, which doubles with each young death
-// in a row. Policy.Attempts deaths within one Window, which opens with the
+// in a row. A process that says READY=1 when it is up and ends before it did
+// died young, however long it took. Policy.Attempts deaths within one Window, which opens with the
 // first of them, are flapping: the slot rests, and gives up after MaxRests rests
 // without a quiet Window between them. Exec failures are counted apart.
 //
@@ -36,7 +37,8 @@ package watch
 import "time"
 
 // Settled is how long a process must live to be replaced without a wait; a
-// process that says READY=1 counts as up at once, any other one at this age.
+// process that says READY=1 counts as up at once, any other one at this age,
+// unless Policy.SaysReady.
 const Settled = time.Second
 
 // A Phase is what a slot is doing now.
@@ -104,15 +106,16 @@ type State struct {
 
 // A Policy is what a watcher's keys say. -1 in a limit means never.
 type Policy struct {
-	Respawn  bool
-	Grace    time.Duration // from the stop signal to Kill
-	Attempts int           // deaths in a Window that are flapping; 0 or less for never
-	Window   time.Duration
-	RetryIn  time.Duration // length of a rest
-	MaxRests int           // rests before the slot gives up
-	MaxRetry int           // exec failures in a row before the slot gives up
-	First    time.Duration // first back-off
-	Max      time.Duration // longest back-off
+	Respawn   bool
+	SaysReady bool          // a process is up when it has said READY=1, at no age before
+	Grace     time.Duration // from the stop signal to Kill
+	Attempts  int           // deaths in a Window that are flapping; 0 or less for never
+	Window    time.Duration
+	RetryIn   time.Duration // length of a rest
+	MaxRests  int           // rests before the slot gives up
+	MaxRetry  int           // exec failures in a row before the slot gives up
+	First     time.Duration // first back-off
+	Max       time.Duration // longest back-off
 }
 
 // A Deed is what a slot asks its owner to do.

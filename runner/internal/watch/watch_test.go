@@ -129,6 +129,8 @@ func parsePolicy(t *testing.T, text string) Policy {
 		switch key {
 		case "respawn":
 			p.Respawn = value == "yes"
+		case "says_ready":
+			p.SaysReady = value == "yes"
 		case "attempts":
 			p.Attempts = number
 		case "max_retry":
@@ -203,6 +205,12 @@ func (w world) apply(t *testing.T, p Policy, e Event, execs bool) world {
 			w.armed = false
 		}
 	}
+	if e.Kind == Timer && p.SaysReady && w.state.Phase == Up {
+		t.Fatalf("%s in %+v makes a process up that said nothing", e.Kind, before)
+	}
+	if w.armed && p.SaysReady && w.state.Phase == Starting {
+		t.Fatalf("%s in %+v leaves a timer to a process that says when it is up", e.Kind, before)
+	}
 	if w.alive != w.state.Phase.Alive() {
 		t.Fatalf("%s in %+v leads to %+v, and alive is %v", e.Kind, before, w.state, w.alive)
 	}
@@ -230,9 +238,10 @@ func (w world) stops(t *testing.T, p Policy) {
 // TestInterleavings walks all orders of events nine deep, with short and long
 // times between them and with execs that work and fail.
 func TestInterleavings(t *testing.T) {
-	policies := []Policy{circusDefaults, circusDefaults, circusDefaults}
+	policies := []Policy{circusDefaults, circusDefaults, circusDefaults, circusDefaults}
 	policies[1].Attempts, policies[1].MaxRests, policies[1].MaxRetry = 2, 1, 2
 	policies[2].Respawn = false
+	policies[3].SaysReady = true
 	for i, p := range policies {
 		t.Run(fmt.Sprintf("policy %d", i), func(t *testing.T) {
 			level := map[world]bool{{}: true}
