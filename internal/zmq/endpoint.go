@@ -92,6 +92,9 @@ func bindUnix(path string, mode fs.FileMode) (ln *net.UnixListener, remove func(
 	f.Close()
 	unlock, ok := atomicfile.LockNow(lock)
 	if !ok {
+		if err := probe(path); err != nil {
+			return nil, nil, err // with the pid of who has it
+		}
 		return nil, nil, fmt.Errorf("%s: in use: another process holds %s", path, filepath.Base(lock))
 	}
 	defer func() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -264,8 +265,19 @@ func TestBindUnix(t *testing.T) {
 		t.Errorf("the socket's mode is %v, %v", info.Mode(), err)
 	}
 	_, err = Listen(endpoint, 0)
-	if want := path + ": in use: another process holds s.lock"; err == nil || err.Error() != want {
+	if want := fmt.Sprintf("%s: in use: pid %d listens", path, os.Getpid()); err == nil || err.Error() != want {
 		t.Errorf("Listen twice = %v, want %s", err, want)
+	}
+	// Who has the lock may not listen yet, or not any more.
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Listen(endpoint, 0)
+	if want := path + ": in use: another process holds s.lock"; err == nil || err.Error() != want {
+		t.Errorf("Listen beside the lock = %v, want %s", err, want)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
 	}
 	if err := ln.Close(); err != nil {
 		t.Error(err)
