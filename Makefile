@@ -4,6 +4,7 @@ GO      ?= go
 PYTHON  ?= python3
 VERSION ?= 0.1.0-dev
 EXAMPLE := examples/wsgi-app
+WHEELS  := examples/cpu-app/wheels
 
 # The version is all that the build stamps: no path, no commit, no time.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -23,6 +24,12 @@ run: build ## build, check, lock, install and run the example under the supervis
 	bin/appbundle lock $(EXAMPLE)
 	bin/appbundle install $(EXAMPLE)
 	@exec bin/appbundle run $(EXAMPLE)
+
+.PHONY: wheel
+wheel: ## the wheel of powerhose/python, for examples/cpu-app
+	@tools/setup wheel
+	@rm -rf $(WHEELS)
+	@SOURCE_DATE_EPOCH=315532800 out/wheel/bin/python -m flit_core.wheel --outdir $(WHEELS) powerhose/python
 
 .PHONY: check
 check: ## gofmt, vet, staticcheck, the package table
@@ -68,4 +75,4 @@ ci: check test ## check, test, and a short fuzz
 
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf bin out dist $(EXAMPLE)/.venv
+	rm -rf bin out dist $(EXAMPLE)/.venv $(WHEELS)

@@ -331,16 +331,22 @@ func ask(client *http.Client, url, want string) error {
 	return err
 }
 
-// pidOf gives the pid that stood behind text in a line that was seen.
-func (r *running) pidOf(text string) int {
+// after gives what stood behind text in a line that was seen.
+func (r *running) after(text string) string {
 	r.t.Helper()
 	for _, line := range r.seen {
 		if _, rest, ok := strings.Cut(line, text); ok {
-			return firstNumber(r.t, rest)
+			return rest
 		}
 	}
 	r.t.Fatalf("no %q in\n%s", text, strings.Join(r.seen, "\n"))
-	return 0
+	return ""
+}
+
+// pidOf gives the pid that stood behind text in a line that was seen.
+func (r *running) pidOf(text string) int {
+	r.t.Helper()
+	return firstNumber(r.t, r.after(text))
 }
 
 // started waits for the next start of a process and gives its pid.
