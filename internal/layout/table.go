@@ -118,6 +118,12 @@ var table = []Package{
 		Why:  "a worker knows the protocol, and nothing of how a master decides",
 	},
 	{
+		Path: "powerhose/conformance",
+		Idea: "the same faults for workers in Go, Python and C++: tests with real processes",
+		May:  []string{"powerhose", "powerhose/internal/wire"},
+		Why:  "what is promised is seen from outside; peers made of bytes know the protocol",
+	},
+	{
 		Path: "powerhose/internal/dispatch",
 		Idea: "what a master decides: a state machine without sockets, goroutines and clocks",
 		May:  []string{"powerhose/internal/wire"},
