@@ -32,7 +32,7 @@ func TestSystemLayout(t *testing.T) {
 	}
 
 	inside := func(command string) *exec.Cmd {
-		line := asRoot("sh", "-ec", fmt.Sprintf("mount --bind %[1]s/opt /opt\nmount --bind %[1]s/usr/lib/python3/dist-packages /usr/lib/python3/dist-packages\n%[2]s", root, command))
+		line := asRoot("sh", "-ec", fmt.Sprintf("mount -t proc proc /proc\nmount --bind %[1]s/opt /opt\nmount --bind %[1]s/usr/lib/python3/dist-packages /usr/lib/python3/dist-packages\n%[2]s", root, command))
 		return exec.CommandContext(t.Context(), line[0], line[1:]...)
 	}
 	if said, err := inside("exec " + root + "/usr/bin/gunicorn --version").CombinedOutput(); err != nil || !strings.Contains(string(said), "23.0.0") {

@@ -26,6 +26,7 @@ const raceEnv = "GORACE=atexit_sleep_ms=0"
 // that it is executed under.
 func TestMain(m *testing.M) {
 	failing := func() {
+		lineEvery = time.Hour // on a slow machine too, scripts see what is shown of a fast one
 		failOnPurpose(os.Getenv(faultEnv))
 		main()
 	}

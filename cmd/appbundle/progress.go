@@ -10,13 +10,14 @@ import (
 const (
 	// redrawEvery is how often a bar moves on a terminal.
 	redrawEvery = 100 * time.Millisecond
-	// lineEvery is how often a line says how far it is where there is no
-	// terminal; a short task says nothing.
-	lineEvery = 5 * time.Second
 	// largeTask is how many bytes make a bar appear at once; one for less is
 	// gone before anybody has read it.
 	largeTask = 16 << 20
 )
+
+// lineEvery is how often a line says how far it is where there is no terminal; a
+// short task says nothing.
+var lineEvery = 5 * time.Second
 
 // A progress shows how far a task is: a moving bar on a terminal, a line now
 // and then elsewhere, nothing with --quiet. Its methods may be called from
