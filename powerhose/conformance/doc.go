@@ -11,6 +11,7 @@
 //	until FILE MARK END     as soon as FILE is there, whatever happens meanwhile
 //	hold - MARK END         until nobody waits for it any more
 //	die - MARK              SIGKILL
+//	nap MS TEXT             itself, after so many milliseconds
 //	big N                   N bytes
 //	progress                three messages
 //	error TEXT, reject, break

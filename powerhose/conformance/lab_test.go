@@ -120,6 +120,27 @@ var languages = []language{
 	}},
 }
 
+// quoted is a command for a shell, with its environment.
+func (l language) quoted(tb testing.TB) string {
+	tb.Helper()
+	argv, env := l.command(tb)
+	if argv[0] == "/proc/self/exe" {
+		self, err := os.Executable()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		argv = []string{self}
+	}
+	words := slices.Concat([]string{"env"}, env, argv)
+	for i, w := range words {
+		if path, err := filepath.Abs(w); err == nil && strings.HasPrefix(w, "testdata/") {
+			w = path
+		}
+		words[i] = "'" + w + "'"
+	}
+	return strings.Join(words, " ")
+}
+
 // python is the interpreter of the virtual environment with gevent and gunicorn.
 func python(tb testing.TB) string {
 	tb.Helper()
@@ -219,6 +240,13 @@ func work(ctx context.Context, j *powerhose.Job) ([]byte, error) {
 			repeatable = 1
 		}
 		return fmt.Appendf(nil, "%s %d %d", j.Kind, j.Attempt, repeatable), nil
+	case "nap":
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			return nil, err
+		}
+		<-time.After(time.Duration(n) * time.Millisecond)
+		return bytes.Clone(j.Body), nil
 	case "big":
 		n, err := strconv.Atoi(arg)
 		if err != nil {

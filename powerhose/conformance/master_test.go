@@ -106,7 +106,7 @@ func storm(t *testing.T, l language, f *fault) {
 
 func slowReader(t *testing.T, l language, f *fault) {
 	const size = 1 << 20
-	m := newSeparate(t, "WINDOW=1", "GRACE=50ms", fmt.Sprint("MAXBODY=", size))
+	m := newSeparate(t, "GRACE=50ms", fmt.Sprint("MAXBODY=", size))
 	newRawWorker(t, m.address, "slow")
 	idle(t, m, 1)
 	l.start(t, m.address, "fast")

@@ -52,6 +52,10 @@ Result work(Job &job) {
   }
   if (word == "pid") return std::to_string(::getpid());
   if (word == "about") return job.kind() + " " + std::to_string(job.attempt()) + " " + std::to_string(job.repeatable());
+  if (word == "nap") {
+    ::poll(nullptr, 0, std::stoi(arg));
+    return std::move(job.body());
+  }
   if (word == "big") return std::string(std::stoul(arg), 'b');
   if (word == "progress") {
     for (int i = 0; i < 3; i++) job.progress(std::to_string(i));

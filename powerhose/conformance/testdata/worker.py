@@ -53,6 +53,9 @@ def work(job):
         return b"%d" % os.getpid()
     if word == b"about":
         return b"%s %d %d" % (job.kind.encode(), job.attempt, job.repeatable)
+    if word == b"nap":
+        time.sleep(int(arg) / 1000)
+        return job
     if word == b"big":
         return b"b" * int(arg)
     if word == b"progress":
