@@ -197,6 +197,7 @@ void req(Load &load, zmq::context_t &context, const char *front_at, std::size_t 
 int powerhose_worker(const char *name) {
   powerhose::Config config;
   config.name = name;
+  config.log = [](const std::string &) {};
   return powerhose::Worker(config, [](powerhose::Job &job) -> powerhose::Result { return job.body(); }).run();
 }
 

@@ -13,9 +13,7 @@ import time
 
 
 def worker(name):
-    import logging
     import powerhose
-    logging.disable(logging.WARNING)
     powerhose.Worker(bytes, name=name).run()
 
 
