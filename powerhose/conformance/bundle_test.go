@@ -120,11 +120,12 @@ func TestBundle(t *testing.T) {
 	until(t, "three workers", func() bool { return len(status().Workers) == len(languages) })
 
 	stop := filepath.Join(scratch(t), "stop")
+	var all sync.WaitGroup
+	defer all.Wait()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var total, lost atomic.Int64
 	counts := map[string]*atomic.Int64{}
-	var all sync.WaitGroup
 	// ask makes calls until the end. A job that is lost is an error only where
 	// it may be repeated.
 	ask := func(name string, repeatable bool, call func(job []byte) ([]byte, error)) {

@@ -362,6 +362,20 @@ func start(tb testing.TB, argv []string, env ...string) *proc {
 func (p *proc) pid() int                { return p.Process.Pid }
 func (p *proc) signal(s syscall.Signal) { _ = p.Process.Signal(s) }
 
+// stop returns when all threads of the process stand still, which may be later
+// than the signal.
+func (p *proc) stop() {
+	p.Helper()
+	p.signal(syscall.SIGSTOP)
+	until(p.TB, fmt.Sprintf("pid %d to stand still", p.pid()), func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
+		return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool {
+			b, err := os.ReadFile(path)
+			return err == nil && !bytes.Contains(b, []byte(") T "))
+		})
+	})
+}
+
 func (p *proc) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.exited

@@ -129,7 +129,7 @@ func killAfterAnswer(t *testing.T, l language, f *fault) {
 	lines(t, begun, 1)
 	b := later(t.Context(), m, "die - "+dying, powerhose.Call{})
 	running(t, m, 2)
-	m.signal(syscall.SIGSTOP)
+	m.stop()
 	touch(t, flag)
 	procs[0].status()
 	lines(t, dying, 1)
@@ -176,7 +176,7 @@ func stopIdle(t *testing.T, l language, f *fault) {
 		return !slices.ContainsFunc(m.Status().Workers, func(w powerhose.WorkerStatus) bool { return w.PID == p.pid() })
 	}
 	end := f.from(t)
-	procs[0].signal(syscall.SIGSTOP)
+	procs[0].stop()
 	until(t, "the worker to be given up", func() bool { return gone(procs[0]) })
 	end()
 	do(t, m, "pid")
@@ -184,7 +184,7 @@ func stopIdle(t *testing.T, l language, f *fault) {
 	idle(t, m, 2)
 
 	first, second := next(t, m, procs)
-	first.signal(syscall.SIGSTOP)
+	first.stop()
 	fails(t, later(t.Context(), m, "echo", powerhose.Call{Deadline: 100 * time.Millisecond}), powerhose.ErrTimeout)
 	if got := do(t, m, "pid"); got != strconv.Itoa(second.pid()) {
 		t.Errorf("pid %s answers, want %d", got, second.pid())
@@ -206,7 +206,7 @@ func stopBusy(t *testing.T, l language, f *fault) {
 	done := later(t.Context(), m, "until "+flag+" "+begun+" "+ended, powerhose.Call{Deadline: time.Second})
 	pid, _ := marked(t, lines(t, begun, 1)[0])
 	victim := byPID(t, procs, pid)
-	victim.signal(syscall.SIGSTOP)
+	victim.stop()
 	if o, e := fails(t, done, powerhose.ErrTimeout); e.PID != pid || o.took < time.Second {
 		t.Errorf("%v after %v", e, o.took)
 	}
@@ -395,7 +395,7 @@ func masterStop(t *testing.T, l language, f *fault) {
 		other = procs[1]
 	}
 	end := f.from(t)
-	m.signal(syscall.SIGSTOP)
+	m.stop()
 	other.awaits("silent")
 	touch(t, flag)
 	lines(t, ended, 1)
