@@ -336,7 +336,7 @@ func start(tb testing.TB, argv []string, env ...string) *proc {
 	p.in = in
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// A child of a worker has the worker's output, and may outlive it.
-	p.WaitDelay = time.Millisecond
+	p.WaitDelay = time.Second
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig is of the thread, which this keeps until the end
