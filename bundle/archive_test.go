@@ -97,7 +97,11 @@ func TestArchiveIsReproducible(t *testing.T) {
 func asUser(t *testing.T, dir string) []byte {
 	// The user must be able to reach the directory and the test binary.
 	for p := dir; p != "/"; p = filepath.Dir(p) {
-		must(t, os.Chmod(p, 0o755))
+		info, err := os.Stat(p)
+		must(t, err)
+		if mode := info.Mode() &^ os.ModeDir; mode&0o005 != 0o005 { // and /tmp stays as it is
+			must(t, os.Chmod(p, mode|0o055))
+		}
 	}
 	bin := filepath.Join(filepath.Dir(dir), "child")
 	data, err := os.ReadFile(os.Args[0])
