@@ -37,8 +37,10 @@ import (
 	"strings"
 )
 
-// module is the path of our module: what it prefixes is ours.
-const module = "appbundle"
+// project is the path of the project's own module. What it prefixes is ours; an
+// example with a go.mod is a module below it, with a table of its own, to which
+// the project's packages are those of somebody else.
+const project = "appbundle"
 
 // A Package is a row of the table.
 type Package struct {
@@ -71,10 +73,11 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s:%d: %s", f.File, f.Line, f.Message)
 }
 
-// Check compares the tree with the table, and reports in the order of files
-// and lines. The error says that a file could not be read or parsed.
-func Check(tree fs.FS, table []Package, modules []Module) ([]Finding, error) {
+// Check compares the tree of a module with its table, and reports in the order
+// of files and lines. The error says that a file could not be read or parsed.
+func Check(tree fs.FS, module string, table []Package, modules []Module) ([]Finding, error) {
 	c := checker{
+		module:  module,
 		fset:    token.NewFileSet(),
 		rows:    map[string]Package{},
 		modules: modules,
@@ -135,6 +138,7 @@ func foreign(tree fs.FS, dir string) bool {
 
 // A checker collects the findings of one tree.
 type checker struct {
+	module  string
 	fset    *token.FileSet
 	rows    map[string]Package
 	modules []Module
@@ -186,9 +190,9 @@ func (c *checker) imports(row Package, f *ast.File, name string, test bool) {
 			continue // the parser has seen to it
 		}
 		first, _, _ := strings.Cut(imported, "/")
+		target, own := strings.CutPrefix(imported, c.module+"/")
 		switch {
-		case first == module:
-			target := strings.TrimPrefix(imported, module+"/")
+		case own:
 			if target != row.Path && !matches(target, row.May) && !matches(target, everywhere) {
 				c.add(name, line, "%s must not import %s: %s", row.Path, target, row.Why)
 			}
@@ -196,7 +200,7 @@ func (c *checker) imports(row Package, f *ast.File, name string, test bool) {
 			if !test && !strings.HasPrefix(row.Path, "cmd/") {
 				c.add(name, line, "%s must not import os/exec: its Wait hangs on pipes that grandchildren hold; only cmd runs commands, and runner/internal/proc has its own system calls", row.Path)
 			}
-		case strings.Contains(first, "."):
+		case strings.Contains(first, "."), first == project:
 			c.foreignImport(row, imported, name, line, test)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,20 +13,34 @@ import (
 
 var update = flag.Bool("update", false, "write the table into docs/ARCHITECTURE.md")
 
-// The project itself keeps to its table.
+// The project itself keeps to its table, and so does each example that is a module.
 func TestTree(t *testing.T) {
-	found, err := Check(os.DirFS("../.."), table, modules)
+	trees := map[string]bool{}
+	for _, tr := range tables {
+		trees[tr.dir] = true
+		found, err := Check(os.DirFS("../../"+tr.dir), tr.module, tr.packages, tr.modules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			f.File = path.Join(tr.dir, f.File)
+			t.Error(f)
+		}
+	}
+	examples, err := fs.Glob(os.DirFS("../.."), "examples/*/go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range found {
-		t.Error(f)
+	for _, mod := range examples {
+		if !trees[path.Dir(mod)] {
+			t.Errorf("%s: the module has no table in internal/layout", mod)
+		}
 	}
 }
 
 // Each module has its decision record.
 func TestRecords(t *testing.T) {
-	for _, m := range modules {
+	for _, m := range append(slices.Clone(modules), tokenAppModules...) {
 		text, err := os.ReadFile("../../docs/decisions/" + m.Record)
 		if err != nil {
 			t.Error(err)
@@ -133,7 +149,7 @@ func TestCheck(t *testing.T) {
 					tree[name] = &fstest.MapFile{Data: []byte(text)}
 				}
 			}
-			found, err := Check(tree, rows, mods)
+			found, err := Check(tree, "appbundle", rows, mods)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,13 +164,34 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// To a module of an example the project is a module like any other.
+func TestCheckExample(t *testing.T) {
+	tree := fstest.MapFS{
+		"low/low.go": {Data: []byte("// Package low is low.\npackage low\nimport _ \"appbundle/lib\"\nimport _ \"appbundle/lib/internal/x\"\nimport _ \"appbundle/examples/x/high\"\n")},
+		"high/h.go":  {Data: []byte("// Package high is high.\npackage high\nimport _ \"appbundle/examples/x/low\"\nimport _ \"appbundle/other\"\n")},
+	}
+	found, err := Check(tree, "appbundle/examples/x",
+		[]Package{{Path: "low", Why: "it is the lowest"}, {Path: "high", May: []string{"low"}}},
+		[]Module{{"appbundle/lib", []string{"low"}, "0001-lib.md"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Finding{
+		{"high/h.go", 4, "appbundle/other is of a module that nobody decided on; a new module needs a record in docs/decisions and a row in internal/layout"},
+		{"low/low.go", 5, "low must not import high: it is the lowest"},
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("Check = %v, want %v", found, want)
+	}
+}
+
 // A file that does not parse is an error, not a finding.
 func TestCheckUnreadable(t *testing.T) {
 	tree := fstest.MapFS{"low/low.go": {Data: []byte("package\n")}}
-	if _, err := Check(tree, nil, nil); err == nil {
+	if _, err := Check(tree, "appbundle", nil, nil); err == nil {
 		t.Error("Check of a file that does not parse = nil error")
 	}
-	if _, err := Check(unreadable{}, nil, nil); err == nil {
+	if _, err := Check(unreadable{}, "appbundle", nil, nil); err == nil {
 		t.Error("Check of a tree that cannot be read = nil error")
 	}
 }

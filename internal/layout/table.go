@@ -199,17 +199,36 @@ var modules = []Module{
 	{"golang.org/x/tools/txtar", nil, "0008-testscript.md"},
 }
 
-// Markdown prints the table for docs/ARCHITECTURE.md.
+// tables are those of the project and of the examples that are modules.
+var tables = []struct {
+	dir      string
+	module   string
+	packages []Package
+	modules  []Module
+}{
+	{".", project, table, modules},
+	{"examples/token-app", project + "/examples/token-app", tokenApp, tokenAppModules},
+}
+
+// Markdown prints the tables for docs/ARCHITECTURE.md.
 func Markdown() string {
 	var b strings.Builder
+	rows(&b, table)
+	fmt.Fprintf(&b, "\nEvery package may import `%s`.\n", strings.Join(everywhere, "` and `"))
+	for _, t := range tables[1:] {
+		fmt.Fprintf(&b, "\nOf the project `%s` imports the package `powerhose` alone. Its own packages:\n\n", t.dir)
+		rows(&b, t.packages)
+	}
+	return b.String()
+}
+
+func rows(b *strings.Builder, packages []Package) {
 	b.WriteString("| package | its one idea | may import of ours |\n|---|---|---|\n")
-	for _, p := range table {
+	for _, p := range packages {
 		may := "–"
 		if len(p.May) > 0 {
 			may = "`" + strings.Join(p.May, "`, `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Path, p.Idea, may)
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", p.Path, p.Idea, may)
 	}
-	fmt.Fprintf(&b, "\nEvery package may import `%s`.\n", strings.Join(everywhere, "` and `"))
-	return b.String()
 }

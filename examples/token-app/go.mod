@@ -1,0 +1,3 @@
+module appbundle/examples/token-app
+
+go 1.26.0
