@@ -333,6 +333,10 @@ func TestDrainMaster(t *testing.T) {
 		}
 	}
 	for _, p := range procs {
+		until(t, "the worker to see the end", func() bool { return strings.Contains(p.log.String(), "trying again") })
+		if log := p.log.String(); !strings.Contains(log, "master "+m.Address()+": it is ending; trying again") || strings.Contains(log, errEnded.Error()) {
+			t.Errorf("a worker of a master that ends says:\n%s", log)
+		}
 		p.signal(syscall.SIGTERM)
 		if got := p.status(); got != 0 {
 			t.Errorf("a worker without master that is asked to end ends with %d", got)

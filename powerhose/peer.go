@@ -243,13 +243,15 @@ func (p *peer) close(code wire.Code) {
 	}
 }
 
-// goodbye ends a peer at the end of the master.
+// goodbye ends a peer at the end of the master. A worker that sees the end of its
+// registration first would not know why: it closes that link itself.
 func (p *peer) goodbye() {
-	p.tell(p.work, &wire.Head{Type: wire.Bye, Code: wire.Stop})
 	if p.work != nil {
+		p.tell(p.work, &wire.Head{Type: wire.Bye, Code: wire.Stop})
 		p.work.CloseWrite()
+	} else {
+		p.reg.CloseWrite()
 	}
-	p.reg.CloseWrite()
 	p.hangUpIn(endTime)
 }
 

@@ -340,8 +340,11 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("the worker is refused with code %d", e.code)
 }
 
-// errEnded is the loss of a master without more to say.
-var errEnded = errors.New("the link has ended")
+// What there is to say of a master that is lost without REFUSED.
+var (
+	errEnded = errors.New("the link has ended")
+	errBye   = errors.New("it is ending")
+)
 
 // serve registers, and does jobs until the end of the registration. Held says
 // that it lasted for a ping period. The error is nil if the worker is to end, and
@@ -406,7 +409,7 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 		}
 		if n.over {
 			refused, text := n.refused, n.text
-			left := n.left && n.bye
+			bye, left := n.bye, n.left && n.bye
 			s.mu.Unlock()
 			held := period > 0 && time.Since(began) >= period
 			switch {
@@ -416,6 +419,8 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 				return held, nil
 			case refused.Type != 0:
 				return held, lost(&refusedError{refused.Code, text})
+			case bye:
+				return held, lost(errBye)
 			}
 			return held, lost(errEnded)
 		}
