@@ -197,6 +197,7 @@ func NewMaster(cfg MasterConfig) (*Master, error) {
 	}
 	m.links.Handshake = cfg.Handshake
 	m.links.Peers = 2 * cfg.MaxWorkers // workers, and as many callers
+	m.links.Send.Bytes = math.MaxInt   // workers get heads alone, and callers what peer.full says
 	m.links.Monitor = m.monitor
 	copy(m.incarnation[:], random[8:])
 	if m.status, err = listenStatus(path + statusSuffix); err != nil {

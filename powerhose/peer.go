@@ -51,6 +51,7 @@ type peer struct {
 
 	// Of a caller.
 	calls map[uint64]dispatch.Ticket
+	asked int // the most calls that were open at a time, since it last had read all
 }
 
 // serve is the life of a connection to the master's socket.
@@ -489,9 +490,23 @@ func (p *peer) answers(msg *zmq.Message) {
 	}
 }
 
+// callerRoom is how many bytes may wait for a caller, beside a longest body for
+// each call that it had open at a time. PROGRESS has no other room, so that it
+// never takes that of a REPLY.
+const callerRoom = 64 << 20
+
+// full reports whether n more bytes are too much for a caller that does not read.
+func (p *peer) full(n int) bool {
+	_, bytes := p.reg.Pending()
+	return int64(bytes+n) > callerRoom+int64(p.asked)*(p.m.cfg.MaxBody+wire.MaxHead)
+}
+
 // progress hands a PROGRESS on. It may be dropped.
 func (m *Master) progress(s *slot, msg *zmq.Message) {
 	if c := s.caller; c != nil {
+		if messages, bytes := c.reg.Pending(); messages >= maxPending/2 || bytes+len(msg.Frames[1]) > callerRoom {
+			return
+		}
 		h := wire.Head{Type: wire.Progress, Number: s.number}
 		if b, err := h.Append(m.head[:0]); err == nil {
 			m.head = b
@@ -519,6 +534,10 @@ func (p *peer) call(now time.Duration, h *wire.Head, job []byte, msg *zmq.Messag
 		return false
 	}
 	p.calls[h.Number] = ticket
+	if _, bytes := p.reg.Pending(); bytes == 0 {
+		p.asked = 0
+	}
+	p.asked = max(p.asked, len(p.calls))
 	return true
 }
 
@@ -545,7 +564,11 @@ func (p *peer) answer(a *dispatch.Action, s *slot, worker string, msg *zmq.Messa
 // cancelled.
 func (p *peer) send(h wire.Head, body []byte) {
 	b, err := h.Append(p.m.head[:0])
-	if err == nil {
+	switch {
+	case err != nil:
+	case p.full(len(b) + len(body)):
+		err = zmq.ErrFull
+	default:
 		p.m.head = b
 		err = p.m.queue(p.reg, b, body)
 	}

@@ -93,13 +93,16 @@ func admit(users []uint32) func(zmq.Credentials) error {
 	}
 }
 
+// maxPending is how many messages may wait for a peer, of whatever length.
+const maxPending = 1 << 16
+
 // links is how all links of ours are made.
 func links(kind zmq.Type, body int64, window int, users []uint32) zmq.Config {
 	return zmq.Config{
 		Type:   kind,
 		Admit:  admit(users),
 		Limits: zmq.Limits{Frames: 2, First: wire.MaxHead, Message: min(wire.MaxHead+body, 1<<31-1)},
-		Send:   zmq.Queue{Messages: 1 << 16, Bytes: int(2 * body * int64(window))},
+		Send:   zmq.Queue{Messages: maxPending, Bytes: int(2 * (body + wire.MaxHead) * int64(window))},
 		// What the peer has not read when the link ends it must not start.
 		Linger: time.Nanosecond,
 	}

@@ -339,6 +339,13 @@ func (l *Link) wroteLocked(chunks []*buffer, size int, n int64, err error) {
 	l.written()
 }
 
+// Pending is how many messages, and bytes, were accepted and are not written.
+func (l *Link) Pending() (messages, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queued + l.writing, l.size
+}
+
 // Queue is TrySend, and leaves the writing to the next Push.
 func (l *Link) Queue(frames ...[]byte) error {
 	l.mu.Lock()
