@@ -49,10 +49,15 @@ type Config struct {
 	Limits    Limits
 	Send      Queue // of messages to one peer
 	Heartbeat Heartbeat
-	Pending   int           // links in their handshake at a listener, the oldest is dropped for one more; 0 means 64
-	Peers     int           // links of a listener; 0 means 1024
-	Linger    time.Duration // what is queued when a peer, or we, end a link may take this long; 0 means 1 s
-	Monitor   func(Event)   // must return soon; nil is allowed
+	// Outage is for how long a peer on TCP may be out of reach until its link ends:
+	// the kernel of the other host answers no longer, whatever the peer is doing.
+	// It needs no answer of the peer itself, as Heartbeat does. It is
+	// two seconds at least. 0 is what the system does, which can be hours.
+	Outage  time.Duration
+	Pending int           // links in their handshake at a listener, the oldest is dropped for one more; 0 means 64
+	Peers   int           // links of a listener; 0 means 1024
+	Linger  time.Duration // what is queued when a peer, or we, end a link may take this long; 0 means 1 s
+	Monitor func(Event)   // must return soon; nil is allowed
 
 	// claim reserves what only one peer may have, for a link that is about to
 	// be; release undoes it when the link does not come to be.

@@ -23,6 +23,9 @@ type Security interface {
 type CurveServer struct {
 	Secret SecretKey
 	Allow  []PublicKey // the clients; an empty list is an error: without it CURVE only encrypts
+	// Allowed is asked instead of Allow, for a list that changes while links
+	// live. It may be called by several goroutines at once.
+	Allowed func(PublicKey) bool
 }
 
 // A CurveClient knows its server by its key.
@@ -38,7 +41,7 @@ func (s *CurveServer) check() error {
 	switch {
 	case s.Secret == SecretKey{}:
 		return errors.New("the CURVE server has no secret key")
-	case len(s.Allow) == 0:
+	case len(s.Allow) == 0 && s.Allowed == nil:
 		return errors.New("the CURVE server allows no client; name their public keys")
 	}
 	return nil
@@ -126,11 +129,7 @@ func (s *CurveServer) handshake(h *handshake, metadata []byte) error {
 		return err
 	}
 	h.peer.Key = client
-	allowed := 0
-	for _, k := range s.Allow {
-		allowed |= subtle.ConstantTimeCompare(k[:], client[:])
-	}
-	if allowed == 0 {
+	if !s.allows(client) {
 		err := &AdmissionError{errors.New("client key " + client.String() + " is not on the list")}
 		h.refuse(err)
 		return err
@@ -143,6 +142,17 @@ func (s *CurveServer) handshake(h *handshake, metadata []byte) error {
 	ready := binary.BigEndian.AppendUint64(nil, session.sent)
 	ready = secretbox.Seal(ready, metadata, shortNonce("CurveZMQREADY---", session.sent), &session.key)
 	return h.send("READY", ready)
+}
+
+func (s *CurveServer) allows(client PublicKey) bool {
+	if s.Allowed != nil {
+		return s.Allowed(client)
+	}
+	allowed := 0
+	for _, k := range s.Allow {
+		allowed |= subtle.ConstantTimeCompare(k[:], client[:])
+	}
+	return allowed != 0
 }
 
 // openHello gives the client's ephemeral key, and its nonce.

@@ -49,6 +49,9 @@ func open(ctx context.Context, nc net.Conn, server bool, cfg *Config) (l *Link, 
 	if err := cfg.Admit(h.peer.Credentials); err != nil {
 		return nil, &AdmissionError{err}
 	}
+	if err := limitOutage(nc, cfg.Outage); err != nil {
+		return nil, err
+	}
 	if err := nc.SetDeadline(time.Now().Add(cfg.Handshake)); err != nil {
 		return nil, err
 	}
@@ -61,18 +64,21 @@ func open(ctx context.Context, nc net.Conn, server bool, cfg *Config) (l *Link, 
 		err = nc.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		return nil, handshakeError(err, cfg.Handshake)
+		return nil, handshakeError(err, cfg)
 	}
 	return newLink(nc, cfg, h.peer, h.session, h.release), nil
 }
 
 // handshakeError says what it means that a connection ends here.
-func handshakeError(err error, limit time.Duration) error {
+func handshakeError(err error, cfg *Config) error {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout() && !errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no handshake within %v", limit)
+		return fmt.Errorf("no handshake within %v", cfg.Handshake)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		if _, ok := cfg.Security.(*CurveClient); ok {
+			return fmt.Errorf("the peer closed the connection during the handshake; its key may be another than the one that we have of it: %w", cause(err))
+		}
 		return fmt.Errorf("the peer closed the connection during the handshake; it may not admit us: %w", cause(err))
 	}
 	return err
