@@ -15,7 +15,7 @@ import (
 
 // A client is a caller of a master in another process. It keeps one link to it.
 type client struct {
-	path   string
+	master remote
 	ctx    context.Context // ends with the client
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
@@ -74,8 +74,8 @@ const (
 	noMaster = time.Second
 )
 
-func newClient(path string) *client {
-	c := &client{path: path, change: make(chan struct{}), calls: map[uint64]*reply{}}
+func newClient(master remote) *client {
+	c := &client{master: master, change: make(chan struct{}), calls: map[uint64]*reply{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.ended.Go(c.run)
 	return c
@@ -100,7 +100,7 @@ func (c *client) run() {
 
 // serve is the life of one link.
 func (c *client) serve() (up bool, err error) {
-	l, err := zmq.Dial(c.ctx, "ipc://"+c.path, links(zmq.TypeDealer, maxBody, 1, nil))
+	l, err := zmq.Dial(c.ctx, c.master.endpoint, c.master.dial(links(zmq.TypeDealer, maxBody, 1, nil)))
 	if err != nil {
 		return false, err
 	}
@@ -158,6 +158,7 @@ func (c *client) serve() (up bool, err error) {
 		case h.Type == wire.Welcome && !up:
 			up = true
 			welcomed <- h
+			heed(&h, l)
 			c.welcome(l, int64(h.MaxBody))
 		case h.Type == wire.Refused:
 			refused = &refusedError{h.Code, string(h.Text)}
@@ -204,7 +205,7 @@ func (c *client) lost(err error) {
 		c.changed()
 	}
 	for n, r := range c.calls {
-		c.finish(n, r, &Error{reason: ErrMasterLost, Text: fmt.Sprintf("master %s was lost (%v); what became of the job is not known", c.path, c.why)})
+		c.finish(n, r, &Error{reason: ErrMasterLost, Text: fmt.Sprintf("master %s was lost (%v); what became of the job is not known", c.master.name, c.why)})
 	}
 }
 
@@ -222,7 +223,7 @@ func (c *client) silence(now time.Time) time.Duration {
 	defer c.mu.Unlock()
 	for n, r := range c.calls {
 		if !r.until.IsZero() && now.After(r.until) {
-			c.finish(n, r, &Error{code: wire.Timeout, Attempt: 1, Text: fmt.Sprintf("the deadline is over, and master %s did not say so", c.path)})
+			c.finish(n, r, &Error{code: wire.Timeout, Attempt: 1, Text: fmt.Sprintf("the deadline is over, and master %s did not say so", c.master.name)})
 		}
 	}
 	return now.Sub(c.heard)
@@ -317,10 +318,10 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 				err = l.Queue(b, job)
 			}
 			if errors.Is(err, zmq.ErrFull) {
-				return nil, 0, refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.path))
+				return nil, 0, refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.master.name))
 			}
 			if err != nil {
-				return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.path, callError(err))}
+				return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.master.name, callError(err))}
 			}
 			if call.Deadline > 0 {
 				r.until = began.Add(call.Deadline + lateness)
@@ -353,7 +354,7 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			if why == nil {
 				why = os.ErrDeadlineExceeded
 			}
-			return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.path, why)}
+			return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.master.name, why)}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"appbundle/internal/zmq"
@@ -23,6 +24,11 @@ type MasterConfig struct {
 	// Listen is the path of the socket at which workers and callers register.
 	// Its directory is made if it is not there.
 	Listen string
+	// TCP is tcp://HOST:PORT, where workers and callers of other hosts register
+	// too; empty is nowhere. Keys are the own key and those of workers and callers
+	// that are admitted there. One is not possible without the other.
+	TCP  string
+	Keys *Keys
 
 	Window      int           // jobs that one worker may hold; 0 means 4, at most 16
 	MaxAttempts int           // of a job that may be repeated; 0 means 2
@@ -72,6 +78,8 @@ type Master struct {
 	cfg         MasterConfig
 	path        string
 	listener    *zmq.Listener
+	tcp         *zmq.Listener // nil without MasterConfig.TCP
+	admitted    atomic.Pointer[Keys]
 	status      net.Listener
 	closeStatus func() error
 	incarnation [16]byte
@@ -152,6 +160,9 @@ const maxProgress = 64
 // NewMaster listens. The error names the socket, and the process that has it if
 // there is one.
 func NewMaster(cfg MasterConfig) (*Master, error) {
+	if err := cfg.checkTCP(); err != nil {
+		return nil, err
+	}
 	path, err := placeOf(cfg.Listen)
 	if err != nil {
 		return nil, err
@@ -200,8 +211,11 @@ func NewMaster(cfg MasterConfig) (*Master, error) {
 	m.links.Send.Bytes = math.MaxInt   // workers get heads alone, and callers what peer.full says
 	m.links.Monitor = m.monitor
 	copy(m.incarnation[:], random[8:])
-	if m.status, err = listenStatus(path + statusSuffix); err != nil {
-		listener.Close()
+	if err = m.listenTCP(); err == nil {
+		m.status, err = listenStatus(path + statusSuffix)
+	}
+	if err != nil {
+		_ = m.unlisten()
 		return nil, err
 	}
 	m.closeStatus = sync.OnceValue(m.status.Close)
@@ -209,6 +223,9 @@ func NewMaster(cfg MasterConfig) (*Master, error) {
 	m.timer = time.AfterFunc(math.MaxInt64, m.due)
 	m.armed = math.MaxInt64
 	m.serving.Go(func() { _ = listener.Serve(m.ctx, m.links, m.serve) })
+	if m.tcp != nil {
+		m.serving.Go(m.serveTCP)
+	}
 	m.serving.Go(m.serveStatus)
 	if n := notify(cfg.Notify); n != nil {
 		n.ready()
@@ -505,8 +522,17 @@ func (m *Master) Close() error {
 	}
 	m.mu.Unlock()
 	m.cancel()
-	err := errors.Join(m.listener.Close(), m.closeStatus())
+	err := errors.Join(m.unlisten(), m.closeStatus())
 	m.serving.Wait()
+	return err
+}
+
+// unlisten ends listening for workers and callers.
+func (m *Master) unlisten() error {
+	err := m.listener.Close()
+	if m.tcp != nil {
+		err = errors.Join(err, m.tcp.Close())
+	}
 	return err
 }
 
@@ -521,7 +547,11 @@ func (m *Master) monitor(e zmq.Event) {
 		return
 	}
 	m.count.refused++
-	m.log(fmt.Sprintf("pid %d", e.Peer.PID), "a connection of pid %d (uid %d) is refused: %v", e.Peer.PID, e.Peer.UID, e.Err)
+	who := identify(e.Peer)
+	if e.Peer.Network == "unix" {
+		who = fmt.Sprintf("%s (uid %d)", who, e.Peer.UID)
+	}
+	m.log(who, "a connection of %s is refused: %v", who, e.Err)
 }
 
 // log tells a line, one of a kind once a second of a peer at most.

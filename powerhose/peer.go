@@ -44,6 +44,8 @@ type peer struct {
 	cut      bool       // we have closed the work link
 	failed   bool       // a write to it failed
 	leaving  bool       // it is told BYE, or why it is closed
+	refused  bool       // nothing that it says counts any more
+	why      string     // it is closed, where the code does not say it
 	pings    uint64     // that were sent
 	messages uint64     // that the work link took
 	jobs     uint64     // of them
@@ -100,8 +102,6 @@ func (p *peer) silent() {
 	}
 	p.hangUp()
 }
-
-func (p *peer) id() string { return fmt.Sprintf("pid %d", p.who.PID) }
 
 // hangUp ends both links at once.
 func (p *peer) hangUp() {
@@ -194,6 +194,7 @@ func (p *peer) written() uint64 {
 // refuse says why on the registration link, which is closed when the peer has
 // had time to read it.
 func (p *peer) refuse(code wire.Code, text string) {
+	p.refused = true
 	p.tell(p.reg, &wire.Head{Type: wire.Refused, Code: code, Text: []byte(wire.CutText(text))})
 	p.reg.CloseWrite()
 	p.hangUpIn(refuseTime)
@@ -229,9 +230,13 @@ func (p *peer) close(code wire.Code) {
 	case code == wire.TooSlow && p.failed:
 		p.hangUpIn(byeTime)
 	default:
-		p.m.log(p.id(), "worker %q (pid %d) is closed: %s", p.name, p.who.PID, texts[code])
+		text := texts[code]
+		if p.why != "" {
+			text = p.why
+		}
+		p.m.log(p.id(), "worker %q (%s) is closed: %s", p.name, p.id(), text)
 		p.cut = true
-		p.refuse(code, texts[code])
+		p.refuse(code, text)
 		p.m.serving.Go(func() {
 			// The reason is there before the end is seen.
 			soon, cancel := context.WithTimeout(p.m.ctx, refuseTime)
@@ -278,6 +283,7 @@ func (p *peer) registration(msg *zmq.Message) {
 	m.mu.Lock()
 	now := m.now()
 	switch {
+	case p.refused:
 	case err != nil:
 		p.bad(err)
 	case p.role == aStranger && h.Type == wire.Hello:
@@ -332,6 +338,10 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 		no(wire.Draining, texts[wire.Draining])
 		return
 	}
+	if !p.admitted() {
+		no(wire.BadCredentials, notAdmitted)
+		return
+	}
 	if h.Window == 0 {
 		if h.Lowest > wire.Version || h.Highest < wire.Version {
 			no(wire.BadVersion, texts[wire.BadVersion])
@@ -343,7 +353,8 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 		p.tell(p.reg, m.welcome(0))
 		return
 	}
-	if err := checkSocket(string(h.Socket), p.who.UID); err != nil {
+	endpoint, err := p.socketOf(string(h.Socket))
+	if err != nil {
 		no(wire.BadSocket, err.Error())
 		return
 	}
@@ -355,9 +366,10 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	for k := range h.Kinds.All() {
 		kinds = append(kinds, string(k))
 	}
+	window := p.window(h.Window)
 	handle, code := m.machine.Register(now, dispatch.Registration{
 		Name: string(h.Name), Incarnation: h.Incarnation, PID: pid, Lowest: h.Lowest, Highest: h.Highest,
-		Window: int(h.Window), Kinds: kinds, Held: h.Held,
+		Window: window, Kinds: kinds, Held: h.Held,
 	})
 	if code != wire.OK {
 		text := texts[code]
@@ -371,15 +383,13 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	p.role, p.handle, p.name, p.hello = aWorker, handle, string(h.Name), bytes.Clone(frame)
 	p.gone = make(chan struct{})
 	m.workers[handle] = p
-	window := min(int(h.Window), m.cfg.Window)
 	p.tell(p.reg, m.welcome(window))
-	m.log(p.id(), "worker %q (pid %d) registers", p.name, p.who.PID)
+	m.log(p.id(), "worker %q (%s) registers", p.name, p.id())
 	ctx, cancel := context.WithCancel(m.ctx)
 	p.dialling = cancel
-	path := string(h.Socket)
 	m.serving.Go(func() {
 		defer cancel()
-		p.serveWork(ctx, path, window)
+		p.serveWork(ctx, endpoint, window)
 	})
 }
 
@@ -392,17 +402,9 @@ func (m *Master) welcome(window int) *wire.Head {
 }
 
 // serveWork is the life of the work link, and then the end of the worker.
-func (p *peer) serveWork(ctx context.Context, path string, window int) {
+func (p *peer) serveWork(ctx context.Context, endpoint string, window int) {
 	m := p.m
-	cfg := links(zmq.TypeDealer, m.cfg.MaxBody, window, nil)
-	cfg.Handshake = m.cfg.Handshake
-	cfg.Admit = func(c zmq.Credentials) error {
-		if c.UID != p.who.UID || !m.cfg.Supervised && c.PID != p.who.PID {
-			return fmt.Errorf("at %s pid %d of uid %d listens, not the worker (pid %d of uid %d)", path, c.PID, c.UID, p.who.PID, p.who.UID)
-		}
-		return nil
-	}
-	l, err := zmq.Dial(ctx, "ipc://"+path, cfg)
+	l, err := zmq.Dial(ctx, endpoint, p.workLink(endpoint, window))
 	m.event(func(time.Duration) {
 		if err != nil {
 			code := wire.Silent
@@ -410,7 +412,11 @@ func (p *peer) serveWork(ctx context.Context, path string, window int) {
 			if errors.As(err, &foreign) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
 				code = wire.BadSocket
 			}
-			m.log(p.id(), "worker %q (pid %d): %v", p.name, p.who.PID, err)
+			if p.overTCP() {
+				// It may be reached another time, unlike a path that is not there.
+				code, p.why = wire.Silent, fmt.Sprintf("the master does not reach it at %v", err)
+			}
+			m.log(p.id(), "worker %q (%s): %v", p.name, p.id(), err)
 			m.machine.Fail(p.handle, code)
 			return
 		}
@@ -426,7 +432,7 @@ func (p *peer) serveWork(ctx context.Context, path string, window int) {
 	}
 	m.event(func(now time.Duration) {
 		if !p.leaving {
-			m.log(p.id(), "worker %q (pid %d) is gone", p.name, p.who.PID)
+			m.log(p.id(), "worker %q (%s) is gone", p.name, p.id())
 			p.reg.Close()
 		}
 		delete(m.workers, p.handle)
@@ -475,7 +481,7 @@ func (p *peer) answers(msg *zmq.Message) {
 		case wire.Bye:
 			m.machine.Bye(p.handle)
 		case wire.Refused:
-			m.log(p.id(), "worker %q (pid %d) refuses: %s", p.name, p.who.PID, h.Text)
+			m.log(p.id(), "worker %q (%s) refuses: %s", p.name, p.id(), h.Text)
 			m.machine.Bye(p.handle)
 		default:
 			p.bad(fmt.Errorf("%s is not for the work link", h.Type))
@@ -573,7 +579,7 @@ func (p *peer) send(h wire.Head, body []byte) {
 		err = p.m.queue(p.reg, b, body)
 	}
 	if errors.Is(err, zmq.ErrFull) {
-		p.m.log(p.id(), "caller (pid %d) is closed: it does not read", p.who.PID)
+		p.m.log(p.id(), "caller (%s) is closed: it does not read", p.id())
 		p.hangUp()
 	}
 }

@@ -28,8 +28,8 @@ func placeOf(address string) (string, error) {
 		}
 	}
 	switch {
-	case strings.HasPrefix(path, "tcp://"):
-		return "", fmt.Errorf("%s: over TCP a master is not reached; give the path of its socket", address)
+	case isTCP(path):
+		return "", fmt.Errorf("%s: give the path of a socket", address)
 	case path == "" || path[0] == '@' || strings.IndexByte(path, 0) >= 0:
 		return "", fmt.Errorf("address %q: give the path of a socket", address)
 	}

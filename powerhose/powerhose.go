@@ -21,10 +21,12 @@
 //
 // The [Master] is in the process of the caller, where a job goes to its worker
 // without a stop. Several callers share one in a process of its own: they use
-// [Connect].
+// [Connect]. Workers and callers on other hosts have [Keys]: see
+// [MasterConfig.TCP], [Worker.Keys] and [ConnectKeys].
 //
 // # Limits
 //
-// Masters are reached over Unix sockets. What an ended master had accepted is
-// lost with it; nothing is kept on disk.
+// Other hosts reach a master over TCP with [Keys] alone, and a worker there has
+// one job at a time. What an ended master had accepted is lost with it; nothing is
+// kept on disk.
 package powerhose

@@ -23,11 +23,17 @@ func NewJobRunner(cfg MasterConfig) (*JobRunner, error) {
 // as POWERHOSE_MASTER names one. The master need not be there yet: it is looked
 // for until a call would have to fail, and again after it was lost.
 func Connect(address string) (*JobRunner, error) {
-	path, err := placeOf(address)
+	return ConnectKeys(address, nil)
+}
+
+// ConnectKeys is [Connect] for a master at tcp://HOST:PORT: with the own key, and
+// the public key of the master as the only one that is admitted.
+func ConnectKeys(address string, keys *Keys) (*JobRunner, error) {
+	master, err := remoteOf(address, keys)
 	if err != nil {
 		return nil, err
 	}
-	return &JobRunner{client: newClient(path)}, nil
+	return &JobRunner{client: newClient(master)}, nil
 }
 
 // Execute gives a job to a worker and waits for its result, as

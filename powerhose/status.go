@@ -24,6 +24,7 @@ const statusSuffix = ".status"
 type Status struct {
 	Format  int            `json:"format"` // 1
 	Address string         `json:"address"`
+	TCP     string         `json:"tcp,omitempty"` // where it listens for other hosts
 	PID     int            `json:"pid"`
 	Uptime  float64        `json:"uptime"` // seconds, as all times here
 	State   string         `json:"state"`  // running, draining
@@ -40,8 +41,10 @@ type Status struct {
 // A WorkerStatus is one worker.
 type WorkerStatus struct {
 	Name    string  `json:"name"`
-	PID     int     `json:"pid"`
-	State   string  `json:"state"` // joining, idle, busy, draining, closing
+	PID     int     `json:"pid"`               // on its host
+	Address string  `json:"address,omitempty"` // over TCP: from where it came
+	Key     string  `json:"key,omitempty"`     // over TCP: how its public key begins
+	State   string  `json:"state"`             // joining, idle, busy, draining, closing
 	Window  int     `json:"window"`
 	Jobs    int     `json:"jobs"`    // that it has
 	Done    uint64  `json:"done"`    // answers
@@ -101,7 +104,7 @@ func (m *Master) Status() *Status {
 	now := m.now()
 	c := m.machine.Counters()
 	s := &Status{
-		Format: 1, Address: m.path, PID: int(own()), Uptime: now.Seconds(), State: "running", Workers: []WorkerStatus{},
+		Format: 1, Address: m.path, TCP: m.TCPAddress(), PID: int(own()), Uptime: now.Seconds(), State: "running", Workers: []WorkerStatus{},
 		Callers: m.count.callers, Waiting: c.Waiting, Running: c.InFlight,
 		Calls: CallCounts{
 			Total: c.Calls, Results: c.Results, Errors: c.Errors, Busy: c.Busy, NoWorker: c.NoWorker, QueueFull: c.QueueFull, Timeouts: c.Timeouts,
@@ -117,10 +120,14 @@ func (m *Master) Status() *Status {
 		s.State = "draining"
 	}
 	for w := range m.machine.Workers(now) {
-		s.Workers = append(s.Workers, WorkerStatus{
+		one := WorkerStatus{
 			Name: w.Name, PID: int(w.PID), State: w.State, Window: w.Window, Jobs: w.Load, Done: w.Done, Average: w.Average.Seconds(),
 			Age: (now - w.Since).Seconds(), Running: w.Running.Seconds(),
-		})
+		}
+		if p := m.workers[w.Worker]; p != nil && p.overTCP() {
+			one.Address, one.Key = p.who.Addr, p.reg.Peer().Key.String()[:keyPrefix]
+		}
+		s.Workers = append(s.Workers, one)
 	}
 	slices.SortFunc(s.Workers, func(a, b WorkerStatus) int { return strings.Compare(a.Name, b.Name) })
 	return s
@@ -257,6 +264,9 @@ func (m *Master) serveStatus() {
 
 // ReadStatus asks the master at an address what it is doing.
 func ReadStatus(ctx context.Context, address string) (*Status, error) {
+	if isTCP(address) {
+		return nil, fmt.Errorf("%s: over TCP a master does not tell its status; ask at the path of its socket, on its host", address)
+	}
 	path, err := placeOf(address)
 	if err != nil {
 		return nil, err

@@ -77,11 +77,19 @@ func Abandon(err error) error { return &abandoned{err} }
 
 // A Worker does jobs for a master, one at a time.
 type Worker struct {
-	Master string // address of the master
+	Master string // address of the master: a path, or tcp://HOST:PORT
 	// Name of the worker, which no other of the master may have: letters, digits
 	// and . _ + -. Empty is that of the program and the number of the process.
-	Name   string
-	Socket string   // path of the worker's own socket; empty is NAME.sock beside that of the master
+	Name string
+	// Socket is the path of the worker's own socket; empty is NAME.sock beside that
+	// of the master. For a master over TCP it is tcp://HOST:PORT, at which the master
+	// reaches this worker, from an address of which it sees the worker come; port 0 is
+	// one that is free.
+	Socket string
+	// Listen is where it listens, if that is not Socket: tcp://HOST:PORT behind a
+	// translation of addresses, where * is every address of the host.
+	Listen string
+	Keys   *Keys    // over TCP: the own key, and that of the master alone
 	Kinds  []string // that it takes; none is all of them
 	Window int      // jobs that it may hold; 0 means 4
 
@@ -130,7 +138,7 @@ var permanent = map[wire.Code]bool{wire.BadVersion: true, wire.BadSocket: true, 
 type server struct {
 	w           *Worker
 	handler     Handler
-	master      string
+	master      remote
 	hello       []byte
 	incarnation [16]byte
 	listener    *zmq.Listener
@@ -171,8 +179,8 @@ type session struct {
 	links    sync.WaitGroup // that are served
 }
 
-func newServer(w *Worker, h Handler) (*server, error) {
-	master, err := placeOf(w.Master)
+func newServer(w *Worker, h Handler) (_ *server, err error) {
+	master, err := remoteOf(w.Master, w.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -180,18 +188,20 @@ func newServer(w *Worker, h Handler) (*server, error) {
 	if name == "" {
 		name = fmt.Sprintf("%s-%d", safeName(filepath.Base(os.Args[0])), os.Getpid())
 	}
-	path := w.Socket
-	if path == "" {
-		path = filepath.Join(filepath.Dir(master), name+".sock")
-	}
-	if path, err = placeOf(path); err != nil {
-		return nil, err
-	}
 	s := &server{w: w, handler: h, master: master, wake: make(chan struct{}, 1), begin: time.Now(), maxAge: math.MaxInt64}
 	if w.MaxAge > 0 {
 		s.maxAge = w.MaxAge - mathrand.N(w.MaxAge/10+1)
 	}
 	if _, err := rand.Read(s.incarnation[:]); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil && s.listener != nil {
+			s.listener.Close()
+		}
+	}()
+	path, err := s.place(name)
+	if err != nil {
 		return nil, err
 	}
 	window := w.Window
@@ -212,6 +222,9 @@ func newServer(w *Worker, h Handler) (*server, error) {
 				name, w.Kinds, wire.MaxName, wire.MaxKind, wire.MaxKinds, err)
 		}
 	}
+	if s.listener != nil {
+		return s, nil
+	}
 	if err := ownDirectory(path); err != nil {
 		return nil, err
 	}
@@ -219,6 +232,27 @@ func newServer(w *Worker, h Handler) (*server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// place is the socket that the master is told. Over TCP it is bound, for the port
+// is known by that alone.
+func (s *server) place(name string) (string, error) {
+	w := s.w
+	switch {
+	case s.master.keys != nil && w.Socket == "":
+		return "", fmt.Errorf("master %s: a worker over TCP needs a socket over TCP; give tcp://HOST:0, with the address at which the master reaches this worker", w.Master)
+	case isTCP(w.Socket) != (s.master.keys != nil):
+		return "", fmt.Errorf("master %s and socket %s: both are over TCP, or none", w.Master, w.Socket)
+	case s.master.keys != nil:
+		ln, socket, err := w.listenTCP()
+		s.listener = ln
+		return socket, err
+	case w.Listen != "":
+		return "", fmt.Errorf("listen %s: it is for a socket over TCP", w.Listen)
+	case w.Socket != "":
+		return placeOf(w.Socket)
+	}
+	return placeOf(filepath.Join(filepath.Dir(s.master.name), name+".sock"))
 }
 
 // safeName leaves what a name can have.
@@ -258,6 +292,9 @@ func (s *server) run(ctx context.Context) error {
 		body = maxBody // what comes the master has judged; it is ours to trust, or not to serve
 	}
 	cfg := links(zmq.TypeRouter, body, 1, s.w.Admit)
+	dial := s.master.dial(cfg)
+	dial.Type = zmq.TypeDealer
+	cfg = s.master.listen(cfg)
 	listening, unlisten := context.WithCancel(context.WithoutCancel(ctx))
 	s.accepting.Go(func() { _ = s.listener.Serve(listening, cfg, s.accept) })
 	s.notify = notify(s.w.Notify)
@@ -271,8 +308,6 @@ func (s *server) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { s.leave(wire.Stop) })
 	defer stop()
 
-	dial := cfg
-	dial.Type = zmq.TypeDealer
 	for try := 1; ; try++ {
 		if ctx.Err() != nil {
 			return nil
@@ -350,8 +385,8 @@ var (
 // that it lasted for a ping period. The error is nil if the worker is to end, and
 // a *MasterError if the master is lost.
 func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err error) {
-	lost := func(err error) error { return &MasterError{s.master, err} }
-	reg, err := zmq.Dial(ctx, "ipc://"+s.master, cfg)
+	lost := func(err error) error { return &MasterError{s.master.name, err} }
+	reg, err := zmq.Dial(ctx, s.master.endpoint, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return false, nil
@@ -396,7 +431,7 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 			period = max(time.Duration(n.welcome.Period)*time.Millisecond, time.Millisecond)
 			ping.Reset(period)
 			s.notify.ready()
-			s.log("registered with the master at %s", s.master)
+			s.log("registered with the master at %s", s.master.name)
 		}
 		if n.over && n.running != nil {
 			s.mu.Unlock()
@@ -515,6 +550,7 @@ func (n *session) registration(msg *zmq.Message) {
 		n.refuse(n.reg, err)
 	case h.Type == wire.Welcome && n.welcome.Type == 0:
 		n.welcome = h
+		heed(&h, n.reg)
 		close(n.answered)
 	case h.Type == wire.Refused:
 		n.refuses(&h)
@@ -543,7 +579,7 @@ func (n *session) refuses(h *wire.Head) {
 
 // refuse ends with a master that sends what it must not.
 func (n *session) refuse(l *zmq.Link, err error) {
-	n.s.log("master %s: %v", n.s.master, err)
+	n.s.log("master %s: %v", n.s.master.name, err)
 	_ = sendHead(l, &wire.Head{Type: wire.Refused, Code: wire.Malformed, Text: []byte(wire.CutText(err.Error()))})
 	soon, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -590,6 +626,7 @@ func (s *server) accept(l *zmq.Link) {
 			mine, n.work, n.attached = true, l, true
 			n.heard = time.Now()
 			give.Stop()
+			heed(&n.welcome, l)
 			_ = l.TrySend(s.hello)
 		}
 		s.mu.Unlock()
