@@ -7,6 +7,12 @@ var tokenApp = []Package{
 		Idea: "JSON and base64 of strangers, where nothing can be read in two ways",
 		Why:  "a reader of bytes stands alone",
 	},
+	{
+		Path: "signature",
+		Idea: "signatures and public keys of strangers: what is verified, and what that can cost at most",
+		May:  []string{"internal/strict"},
+		Why:  "a worker verifies a signature without knowing what it is of",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
