@@ -8,6 +8,11 @@ var tokenApp = []Package{
 		Why:  "a reader of bytes stands alone",
 	},
 	{
+		Path: "internal/guarded",
+		Idea: "documents from hosts that strangers name: fetched and remembered within limits",
+		Why:  "what may be connected to is decided in one place",
+	},
+	{
 		Path: "signature",
 		Idea: "signatures and public keys of strangers: what is verified, and what that can cost at most",
 		May:  []string{"internal/strict"},
