@@ -18,6 +18,12 @@ var tokenApp = []Package{
 		May:  []string{"internal/strict"},
 		Why:  "a worker verifies a signature without knowing what it is of",
 	},
+	{
+		Path: "token",
+		Idea: "tokens of both forms, their keys, and the secrets of nodes",
+		May:  []string{"internal/strict"},
+		Why:  "a token is bytes and a secret: no clock, no user, no network",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
