@@ -24,6 +24,18 @@ var tokenApp = []Package{
 		May:  []string{"internal/strict"},
 		Why:  "a token is bytes and a secret: no clock, no user, no network",
 	},
+	{
+		Path: "node",
+		Idea: "which user a request to a storage node comes from: token, Hawk signature, time, nonce",
+		May:  []string{"token", "internal/strict"},
+		Why:  "a node shares secrets with the server, and nothing else",
+	},
+	{
+		Path: "node/nodetest",
+		Idea: "a small storage node for tests and demonstrations",
+		May:  []string{"node", "token"},
+		Why:  "it is a node like another",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
