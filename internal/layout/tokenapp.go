@@ -36,6 +36,11 @@ var tokenApp = []Package{
 		May:  []string{"node", "token"},
 		Why:  "it is a node like another",
 	},
+	{
+		Path: "server",
+		Idea: "the HTTP interface: what is checked in which order, and what is answered; limits, metrics, logs",
+		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
