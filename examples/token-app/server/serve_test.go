@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -101,28 +103,55 @@ func TestDoorGivesUp(t *testing.T) {
 	}
 }
 
+// pipes is a listener at which connections are what somebody sends.
+type pipes struct {
+	conns chan net.Conn
+	once  sync.Once
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case nc := <-p.conns:
+		return nc, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
 // A connection beyond the maximum waits until another one ends.
 func TestDoorMaximum(t *testing.T) {
-	var served atomic.Int32
-	d := &Door{MaxConnections: 1, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, served.Add(1))
-	})}
-	address, _ := serve(t, d)
-	first, answer := connect(t, address, "/")
-	if _, err := http.ReadResponse(answer, nil); err != nil {
-		t.Fatal(err)
-	}
-	_, second := connect(t, address, "/")
-	if n := served.Load(); n != 1 {
-		t.Errorf("%d requests were served over one connection", n)
-	}
-	first.Close()
-	if _, err := http.ReadResponse(second, nil); err != nil {
-		t.Fatal(err)
-	}
-	if n := served.Load(); n != 2 {
-		t.Errorf("%d requests were served, want 2", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipes{conns: make(chan net.Conn, 2), done: make(chan struct{})}
+		served := 0
+		d := &Door{MaxConnections: 1, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() { _ = d.Serve(ctx, l) })
+		var clients []net.Conn
+		for range 2 {
+			ours, theirs := net.Pipe()
+			clients = append(clients, ours)
+			l.conns <- theirs
+			all.Go(func() { fmt.Fprint(ours, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") })
+			all.Go(func() { _, _ = io.Copy(io.Discard, ours) })
+		}
+		synctest.Wait()
+		if served != 1 {
+			t.Errorf("%d connections are served at once, want 1", served)
+		}
+		clients[0].Close()
+		synctest.Wait()
+		if served != 2 {
+			t.Errorf("%d were served when one had ended, want 2", served)
+		}
+		clients[1].Close()
+		cancel()
+		all.Wait()
+	})
 }
 
 // A head that is too big is refused, and what net/http would say of strangers'
