@@ -13,6 +13,17 @@ var tokenApp = []Package{
 		Why:  "what may be connected to is decided in one place",
 	},
 	{
+		Path: "server",
+		Idea: "the HTTP interface: what is checked in which order, and what is answered; limits, metrics, logs",
+		May:  []string{"token"},
+		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
+	},
+	{
+		Path: "settings",
+		Idea: "token-app.ini: what the server is told, each mistake with its line",
+		Why:  "what settings mean is for those who use them",
+	},
+	{
 		Path: "signature",
 		Idea: "signatures and public keys of strangers: what is verified, and what that can cost at most",
 		May:  []string{"internal/strict"},

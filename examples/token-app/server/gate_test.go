@@ -31,7 +31,7 @@ func occupy(t *testing.T, g *Gate, n int, d time.Duration) *sync.WaitGroup {
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate("crypto", 2, 100*time.Millisecond, nil)
-		occupy(t, g, 2, 40*time.Millisecond).Wait() // it learns what a call takes
+		occupy(t, g, 2, 40*time.Millisecond).Wait()   // it learns what a call takes
 		all := occupy(t, g, 2+4, 40*time.Millisecond) // the last two wait 80 ms
 
 		began := time.Now()

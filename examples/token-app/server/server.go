@@ -33,6 +33,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"appbundle/examples/token-app/token"
 )
 
 // A Config says what a Server is made of.
@@ -53,7 +55,7 @@ type Config struct {
 	Discovered Discovered
 
 	// MetricsKey makes the names under which users appear in logs and tokens.
-	MetricsKey Private
+	MetricsKey token.MetricsKey
 
 	// NodeTypes are labels of nodes; the first whose pattern fits the node's
 	// host is in the answer.

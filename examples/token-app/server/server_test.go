@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"appbundle/examples/token-app/token"
 )
 
 // who is a verifier that believes what it is told: issuer, account and numbers.
@@ -90,7 +92,7 @@ func newBench() *bench {
 		BrowserID:  verify,
 		OAuth:      verify,
 		Users:      b.users,
-		MetricsKey: "super-sekrit",
+		MetricsKey: token.MetricsKey("super-sekrit"),
 		NodeTypes:  []NodeType{{"big", "db9.*"}, {"small", "*.example.com"}},
 		Minter: mint(func(g Grant) (*Token, error) {
 			b.grant = g

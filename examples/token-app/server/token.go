@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -16,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"appbundle/examples/token-app/token"
 )
 
 // An exchange is one request for a token, and what may be known about it.
@@ -149,7 +149,7 @@ func (s *Server) exchange(r *http.Request, e *exchange) (*answer, error) {
 		UserID:   id.UserID,
 		KeyID:    keyID,
 		Hashed:   e.user,
-		DeviceID: MetricsDevice(s.cfg.MetricsKey, e.user, id.Device),
+		DeviceID: s.cfg.MetricsKey.Device(e.user, string(id.Device)),
 	})
 	e.mint = s.now().Sub(began)
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *Server) authenticate(ctx context.Context, h http.Header, svc *Service, 
 		return nil, "", err
 	}
 	e.issuer = id.Issuer
-	e.user = MetricsUser(s.cfg.MetricsKey, id.Account)
+	e.user = s.cfg.MetricsKey.User(string(id.Account))
 	if scheme == "bearer" {
 		out := *id
 		out.KeysChangedAt = keysChanged
@@ -323,7 +323,7 @@ func keyID(u *User) (Private, error) {
 	if err != nil {
 		return "", errors.New("the client state in the store is not hexadecimal")
 	}
-	return Private(fmt.Sprintf("%013d-%s", when, base64.RawURLEncoding.EncodeToString(raw))), nil
+	return Private(token.KeyID(when, raw)), nil
 }
 
 func (s *Server) nodeType(node string) *string {
@@ -337,25 +337,4 @@ func (s *Server) nodeType(node string) *string {
 		}
 	}
 	return nil
-}
-
-// MetricsUser is the name under which a user appears in logs and metrics: nobody
-// without the key can find the user from it.
-func MetricsUser(key, account Private) string {
-	name, _, _ := strings.Cut(string(account), "@")
-	return short(key, name)
-}
-
-// MetricsDevice is the same for a device of a user.
-func MetricsDevice(key Private, user string, device Private) string {
-	if device == "" {
-		device = "none"
-	}
-	return short(key, user+string(device))
-}
-
-func short(key Private, text string) string {
-	mac := hmac.New(sha256.New, []byte(key))
-	mac.Write([]byte(text))
-	return hex.EncodeToString(mac.Sum(nil))[:32]
 }
