@@ -3,6 +3,11 @@ package layout
 // tokenApp has a row for every package of examples/token-app.
 var tokenApp = []Package{
 	{
+		Path: "internal/host",
+		Idea: "what a supervisor hands over and wants to hear: inherited sockets, READY=1",
+		Why:  "it knows nothing of what is served",
+	},
+	{
 		Path: "internal/strict",
 		Idea: "JSON and base64 of strangers, where nothing can be read in two ways",
 		Why:  "a reader of bytes stands alone",
