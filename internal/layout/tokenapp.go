@@ -3,11 +3,6 @@ package layout
 // tokenApp has a row for every package of examples/token-app.
 var tokenApp = []Package{
 	{
-		Path: "internal/host",
-		Idea: "what a supervisor hands over and wants to hear: inherited sockets, READY=1",
-		Why:  "it knows nothing of what is served",
-	},
-	{
 		Path: "internal/strict",
 		Idea: "JSON and base64 of strangers, where nothing can be read in two ways",
 		Why:  "a reader of bytes stands alone",
@@ -16,17 +11,6 @@ var tokenApp = []Package{
 		Path: "internal/guarded",
 		Idea: "documents from hosts that strangers name: fetched and remembered within limits",
 		Why:  "what may be connected to is decided in one place",
-	},
-	{
-		Path: "server",
-		Idea: "the HTTP interface: what is checked in which order, and what is answered; limits, metrics, logs",
-		May:  []string{"token"},
-		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
-	},
-	{
-		Path: "settings",
-		Idea: "token-app.ini: what the server is told, each mistake with its line",
-		Why:  "what settings mean is for those who use them",
 	},
 	{
 		Path: "signature",
@@ -53,8 +37,19 @@ var tokenApp = []Package{
 		Why:  "it is a node like another",
 	},
 	{
+		Path: "settings",
+		Idea: "token-app.ini: what the server is told, each mistake with its line",
+		Why:  "what settings mean is for those who use them",
+	},
+	{
+		Path: "internal/host",
+		Idea: "what a supervisor hands over and wants to hear: inherited sockets, READY=1",
+		Why:  "it knows nothing of what is served",
+	},
+	{
 		Path: "server",
 		Idea: "the HTTP interface: what is checked in which order, and what is answered; limits, metrics, logs",
+		May:  []string{"token"},
 		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
 	},
 }
