@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -26,10 +27,10 @@ The master is found at the socket that POWERHOSE_MASTER names, which appbundle
 run sets for every process.`,
 		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{err: fmt.Errorf("too few arguments: usage: %s master|worker|status|bench", cmd.CommandPath())}
+			return &usageError{err: fmt.Errorf("too few arguments: usage: %s master|worker|status|bench|keygen", cmd.CommandPath())}
 		},
 	}
-	cmd.AddCommand(newPowerhoseMasterCmd(g, out), newPowerhoseWorkerCmd(g, out), newPowerhoseStatusCmd(g, out), newPowerhoseBenchCmd(out))
+	cmd.AddCommand(newPowerhoseMasterCmd(g, out), newPowerhoseWorkerCmd(g, out), newPowerhoseStatusCmd(g, out), newPowerhoseBenchCmd(out), newPowerhoseKeygenCmd(out))
 	for _, sub := range cmd.Commands() {
 		sub.Flags().SortFlags = false
 	}
@@ -51,12 +52,20 @@ func newPowerhoseMasterCmd(g *globals, out *printer) *cobra.Command {
 	var cfg powerhose.MasterConfig
 	body := bytesFlag(16 << 20)
 	var users []uint
+	var keys listenKeys
 	cmd := &cobra.Command{
 		Use:   "master",
 		Short: "give the jobs of several processes to workers",
 		Long: `Master listens for workers and callers, in the foreground. With TERM or INT it
-takes no new calls, serves those that it has, and ends; a second one kills.`,
-		Args: takes(0, 0),
+takes no new calls, serves those that it has, and ends; a second one kills. With
+--tcp it listens for other hosts too, for those whose public keys --allow names;
+with HUP it reads these files again, and closes who is not in them any more.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := takes(0, 0)(cmd, args); err != nil {
+				return err
+			}
+			return keys.check()
+		},
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if cfg.Listen, err = g.masterAddress(cfg.Listen, "listen"); err != nil {
 				return err
@@ -66,11 +75,15 @@ takes no new calls, serves those that it has, and ends; a second one kills.`,
 			for _, u := range users {
 				cfg.Admit = append(cfg.Admit, uint32(min(u, math.MaxUint32)))
 			}
-			return runMaster(cmd.Context(), out, cfg)
+			if err := keys.apply(&cfg); err != nil {
+				return err
+			}
+			return runMaster(cmd.Context(), out, cfg, keys.read)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.Listen, "listen", "", "listen at the socket `PATH` (default $POWERHOSE_MASTER)")
+	keys.flags(cmd)
 	flags.IntVar(&cfg.Window, "window", 4, "let a worker hold `N` jobs, if they are short; 1 to 16")
 	flags.IntVar(&cfg.MaxAttempts, "attempts", 2, "start a job that may be repeated `N` times at most")
 	flags.DurationVar(&cfg.Deadline, "deadline", 30*time.Second, "the `TIME` that a call has which names none")
@@ -93,15 +106,38 @@ func terminated(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-func runMaster(ctx context.Context, out *printer, cfg powerhose.MasterConfig) error {
+// runMaster runs a master, whose keys over TCP are read again with HUP.
+func runMaster(ctx context.Context, out *printer, cfg powerhose.MasterConfig, keys func() (*powerhose.Keys, error)) error {
 	ctx, stop := terminated(ctx)
 	defer stop()
+	hup := make(chan os.Signal, 1)
+	if cfg.TCP != "" {
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+	}
 	m, err := powerhose.NewMaster(cfg)
 	if err != nil {
 		return err
 	}
 	out.remark("listens at %s", m.Address())
-	<-ctx.Done()
+	if cfg.TCP != "" {
+		out.remark("listens at %s with the key %s", m.TCPAddress(), cfg.Keys.Public())
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-hup:
+			now, err := keys()
+			if err == nil {
+				err = m.Readmit(now)
+			}
+			if err != nil {
+				out.remark("the keys are what they were: %v", err)
+				continue
+			}
+			out.remark("the keys are read again")
+		}
+	}
 	out.remark("ends when the calls that it has are answered")
 	return m.Drain(context.Background())
 }
@@ -147,6 +183,9 @@ workers it has, what they are doing, and what its calls came to.`,
 func printStatus(out *printer, s *powerhose.Status) {
 	c, e := &s.Calls, &s.Events
 	out.print("master   %s (pid %d), %s for %s\n", s.Address, s.PID, s.State, seconds(s.Uptime).Round(time.Second))
+	if s.TCP != "" {
+		out.print("tcp      %s\n", s.TCP)
+	}
 	out.print("calls    %d: %d results, %d errors, %d busy, %d without worker, %d timeouts, %d lost, %d cancelled\n",
 		c.Total, c.Results, c.Errors, c.Busy+c.QueueFull, c.NoWorker, c.Timeouts, c.Lost, c.Cancelled)
 	out.print("now      %d running, %d waiting, %s\n", s.Running, s.Waiting, count(s.Callers, "caller"))
@@ -155,6 +194,9 @@ func printStatus(out *printer, s *powerhose.Status) {
 		now := ""
 		if w.Running > 0 {
 			now = fmt.Sprintf(", %s in its job", seconds(w.Running).Round(time.Millisecond))
+		}
+		if w.Address != "" {
+			now += fmt.Sprintf(", from %s with key %s…", w.Address, w.Key)
 		}
 		out.print("  %-20s pid %-8d %-8s %d done, %s each%s\n", w.Name, w.PID, w.State, w.Done, seconds(w.Average).Round(time.Microsecond), now)
 	}

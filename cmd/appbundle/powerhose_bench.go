@@ -26,6 +26,7 @@ type benchOptions struct {
 	busy     time.Duration
 	separate bool
 	master   string
+	keys     masterKeys
 	format   *choice
 }
 
@@ -44,6 +45,8 @@ workers, as far as bench has started them.`,
 			switch {
 			case o.workers < 1 || o.callers < 1 || o.duration <= 0:
 				return &usageError{err: fmt.Errorf("--workers, --callers and --duration are more than 0")}
+			case o.master == "" && o.keys != (masterKeys{}):
+				return &usageError{err: fmt.Errorf("--key and --master-key are for --master tcp://HOST:PORT")}
 			case o.busy != 0 && o.master != "":
 				return &usageError{err: fmt.Errorf("--busy is for the workers that bench starts, and --master has its own")}
 			}
@@ -57,7 +60,8 @@ workers, as far as bench has started them.`,
 	flags.DurationVar(&o.duration, "duration", 3*time.Second, "measure for `TIME`")
 	flags.DurationVar(&o.busy, "busy", 0, "let each job keep a processor busy for `TIME`")
 	flags.BoolVar(&o.separate, "separate", false, "start a master in a process of its own")
-	flags.StringVar(&o.master, "master", "", "use the master at the socket `PATH`")
+	flags.StringVar(&o.master, "master", "", "use the master at the socket `PATH`, or tcp://HOST:PORT")
+	o.keys.flags(cmd)
 	flags.Var(o.format, "format", "report as `text` or json")
 	return cmd
 }
@@ -81,7 +85,10 @@ func (o *benchOptions) run(ctx context.Context, out *printer) (err error) {
 				return err
 			}
 		}
-		runner, err = powerhose.Connect(address)
+		var keys *powerhose.Keys
+		if keys, err = o.keys.read(address); err == nil {
+			runner, err = powerhose.ConnectKeys(address, keys)
+		}
 	default:
 		runner, err = powerhose.NewJobRunner(powerhose.MasterConfig{Listen: address})
 	}

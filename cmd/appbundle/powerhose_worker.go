@@ -22,6 +22,7 @@ type workerOptions struct {
 	rss    bytesFlag
 	echo   bool
 	busy   time.Duration
+	keys   masterKeys
 }
 
 // An endedError says that a worker's program ended, or had to be ended.
@@ -43,7 +44,7 @@ its standard input the length (4 bytes, big-endian) and the job; from its standa
 output a byte (0 a result, 1 an error, 2 not taken), the length and the body, which
 the program must flush. A worker that has lost its master ends with status 69,
 after some 13 s. With TERM it finishes its job, and gives back what it has not
-started.`,
+started. A master on another host is at tcp://HOST:PORT, and is spoken to with keys.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.echo && len(args) > 0:
@@ -58,6 +59,12 @@ started.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if o.worker.Master, err = g.masterAddress(o.worker.Master, "master"); err != nil {
 				return err
+			}
+			if o.worker.Keys, err = o.keys.read(o.worker.Master); err != nil {
+				return err
+			}
+			if isTCP(o.worker.Master) && o.worker.Socket == "" {
+				return &usageError{err: errors.New("over TCP give --socket tcp://HOST:PORT, with the address at which the master reaches this worker; port 0 is one that is free")}
 			}
 			if o.worker.Name == "" {
 				o.worker.Name = g.workerName(args)
@@ -74,9 +81,11 @@ started.`,
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)
-	flags.StringVar(&o.worker.Master, "master", "", "do jobs for the master at the socket `PATH` (default $POWERHOSE_MASTER)")
+	flags.StringVar(&o.worker.Master, "master", "", "do jobs for the master at the socket `PATH`, or tcp://HOST:PORT (default $POWERHOSE_MASTER)")
 	flags.StringVar(&o.worker.Name, "name", "", "register as `NAME` (default WATCHER.WID, or the program and the pid)")
-	flags.StringVar(&o.worker.Socket, "socket", "", "listen at the socket `PATH` (default NAME.sock beside the master's)")
+	flags.StringVar(&o.worker.Socket, "socket", "", "listen at the socket `PATH` (default NAME.sock beside the master's), or be reached at tcp://HOST:PORT, where port 0 is a free one")
+	flags.StringVar(&o.worker.Listen, "listen", "", "listen at `tcp://HOST:PORT`, from which another address of --socket leads here")
+	o.keys.flags(cmd)
 	flags.StringArrayVar(&o.worker.Kinds, "kind", nil, "take only jobs of this `KIND`; may be given several times")
 	flags.IntVar(&o.worker.Window, "window", 4, "hold `N` jobs, if they are short; 1 to 16")
 	flags.IntVar(&o.worker.MaxJobs, "max-jobs", 0, "end after `N` jobs, to be replaced")
