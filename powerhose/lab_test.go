@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if address := os.Getenv("POWERHOSE_TEST_MASTER"); address != "" {
 		os.Exit(masterMain(address))
 	}
+	if config := os.Getenv("POWERHOSE_TEST_FAR"); config != "" {
+		os.Exit(farMain(config))
+	}
 	os.Exit(m.Run())
 }
 
@@ -178,6 +181,12 @@ func (b *lockedBuffer) String() string {
 // start runs the test binary with more environment.
 func start(tb testing.TB, env ...string) *proc {
 	tb.Helper()
+	return startIn(tb, 0, env...)
+}
+
+// startIn is start in new namespaces.
+func startIn(tb testing.TB, namespaces uintptr, env ...string) *proc {
+	tb.Helper()
 	p := &proc{TB: tb, Cmd: exec.Command("/proc/self/exe"), exited: make(chan struct{}), log: lockedBuffer{mu: make(chan struct{}, 1)}}
 	p.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	p.Stderr = &p.log
@@ -187,7 +196,7 @@ func start(tb testing.TB, env ...string) *proc {
 		tb.Fatal(err)
 	}
 	p.in = in
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
 	runtime.LockOSThread() // Pdeathsig is of the thread
 	defer runtime.UnlockOSThread()
 	if err := p.Start(); err != nil {

@@ -415,8 +415,9 @@ func (p *peer) serveWork(ctx context.Context, endpoint string, window int) {
 			if p.overTCP() {
 				// It may be reached another time, unlike a path that is not there.
 				code, p.why = wire.Silent, fmt.Sprintf("the master does not reach it at %v", err)
+			} else {
+				m.log(p.id(), "worker %q (%s): %v", p.name, p.id(), err)
 			}
-			m.log(p.id(), "worker %q (%s): %v", p.name, p.id(), err)
 			m.machine.Fail(p.handle, code)
 			return
 		}

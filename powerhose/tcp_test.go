@@ -522,3 +522,26 @@ func TestTCPReadmitBetween(t *testing.T) {
 		t.Errorf("%s %d, %v", got.Type, got.Code, err)
 	}
 }
+
+// What a peer says that was refused counts no more.
+func TestRefusedTalksOn(t *testing.T) {
+	leavesNothing(t)
+	m := newMaster(t, MasterConfig{})
+	socket := filepath.Join(filepath.Dir(m.Address()), "w.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	r := rawDial(t, m.Address())
+	r.write(append(messageOf(t, wire.Head{Type: wire.Ping, Number: 1}, ""), messageOf(t, hello("w", socket), "")...))
+	if code := r.ends(); code != wire.Malformed {
+		t.Errorf("refused with code %d, want %d", code, wire.Malformed)
+	}
+	// A worker that registers after it is known when it was read.
+	serve(t, Worker{Master: m.Address(), Name: "other"}, echo)
+	idle(t, m, 1)
+	if n := m.Status().Events.Registered; n != 1 {
+		t.Errorf("%d workers have registered, want 1", n)
+	}
+}
