@@ -14,7 +14,7 @@ import (
 
 // TestPython builds the wheel of powerhose/python, installs it into a virtual
 // environment, and runs the tests of powerhose/python/tests against what was
-// installed. That environment sees pyzmq, gevent, gunicorn and mypy of
+// installed. That environment sees pyzmq, gevent, gunicorn, mypy and PyNaCl of
 // out/servers.
 func TestPython(t *testing.T) {
 	servers, err := filepath.Abs("../out/servers")
@@ -47,6 +47,10 @@ func TestPython(t *testing.T) {
 		t.Parallel()
 		run(t, filepath.Join(env, "bin/python"), "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", filepath.Join(dir, "mypy"), "-p", "powerhose")
 	})
+	t.Run("tcp", func(t *testing.T) {
+		t.Parallel()
+		pythonOverTCP(t, filepath.Join(env, "bin/python"))
+	})
 	t.Run("tests", func(t *testing.T) {
 		t.Parallel()
 		out := run(t, filepath.Join(env, "bin/python"), "-W", "error", "-m", "unittest", "discover", "-s", "python/tests")
@@ -70,8 +74,8 @@ func readAll(t *testing.T, dir string) {
 	}
 }
 
-// wheelIsWhole looks into the wheel: what is typed says so, and nothing else is
-// needed to run it.
+// wheelIsWhole looks into the wheel: it is for every platform, what is typed says
+// so, and nothing else is needed to run it, except for TCP.
 func wheelIsWhole(t *testing.T, path string) {
 	t.Helper()
 	z, err := zip.OpenReader(path)
@@ -79,6 +83,9 @@ func wheelIsWhole(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer z.Close()
+	if !strings.HasSuffix(path, "-py3-none-any.whl") {
+		t.Errorf("%s is not a wheel for every platform", path)
+	}
 	var names []string
 	for _, f := range z.File {
 		names = append(names, f.Name)
@@ -94,7 +101,9 @@ func wheelIsWhole(t *testing.T, path string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(metadata), "Name: appbundle-powerhose\n") || strings.Contains(string(metadata), "Requires-Dist") {
+		needs := "Requires-Dist: PyNaCl>=1.5 ; extra == \"curve\"\n"
+		if !strings.Contains(string(metadata), "Name: appbundle-powerhose\n") || !strings.Contains(string(metadata), needs) ||
+			strings.Count(string(metadata), "Requires-Dist") != 1 {
 			t.Errorf("METADATA of %s:\n%s", path, metadata)
 		}
 	}

@@ -17,8 +17,9 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 
-from powerhose import _wire, _worker, _zmtp
+from powerhose import _curve, _wire, _worker, _zmtp
 
 VECTORS = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "vectors"
 # How long a test waits for what must come; it is only there to fail.
@@ -47,8 +48,8 @@ def welcome(**fields):
 class End:
     """The master's end of a link."""
 
-    def __init__(self, sock, kind, max_body=1 << 30):
-        self.link = _zmtp.Link(sock, kind, max_body)
+    def __init__(self, sock, kind, max_body=1 << 30, curve=None):
+        self.link = _zmtp.Link(sock, kind, max_body, curve)
         self.messages = []
 
     def next(self, timeout=PATIENCE):
@@ -88,8 +89,26 @@ class Worker:
         self.work.close()
 
 
+def write(path, text, mode=0o600):
+    with open(path, "w") as f:
+        f.write(text)
+    os.chmod(path, mode)
+    return path
+
+
+def pair():
+    """A secret key and its public one."""
+    import nacl.bindings
+
+    public, secret = nacl.bindings.crypto_box_keypair()
+    return secret, public
+
+
 class Master:
     """Listens in a directory of its own."""
+
+    keys = None  # of the master, where it is one on TCP
+    absent = "master.sock: no such file"
 
     def __init__(self, test):
         self.dir = tempfile.mkdtemp(prefix="ph-")
@@ -110,13 +129,19 @@ class Master:
         self.sock.close()
         os.unlink(self.path)
 
+    def curve(self, server):
+        return _curve.Curve(self.keys, server) if self.keys is not None else None
+
     def accept(self):
-        end = End(self.sock.accept()[0], _zmtp.ROUTER)
+        end = End(self.sock.accept()[0], _zmtp.ROUTER, curve=self.curve(True))
         self.ends.append(end)
         return end
 
+    def connect(self, path):
+        return _zmtp.dial(path, {os.geteuid()}, time.monotonic() + PATIENCE)
+
     def dial(self, path):
-        end = End(_zmtp.dial(path, {os.geteuid()}), _zmtp.DEALER)
+        end = End(self.connect(path), _zmtp.DEALER, curve=self.curve(False))
         self.ends.append(end)
         return end
 
@@ -138,12 +163,48 @@ class Master:
         self.sock.close()
 
 
+class TCPMaster(Master):
+    """A master at a port of this host. Its keys, and those of its workers and callers, are files that the environment names."""
+
+    absent = "connection refused"
+
+    def __init__(self, test):
+        self.secret, self.public = pair()
+        self.peer_secret, self.peer_public = pair()
+        self.keys = _curve.Keys(self.secret, self.public, self.peer_public)
+        # It keeps the port while nobody listens there.
+        self.kept = self.bind(0)
+        test.addCleanup(self.kept.close)
+        super().__init__(test)
+        self.path = "tcp://127.0.0.1:%d" % self.kept.getsockname()[1]
+        self.key = write(os.path.join(self.dir, "worker.key"), _curve.encode(self.peer_secret) + "\n")
+        self.master_key = write(os.path.join(self.dir, "master.key.pub"), _curve.encode(self.public) + "\n", 0o644)
+        environ = unittest.mock.patch.dict(os.environ, POWERHOSE_KEY=self.key, POWERHOSE_MASTER_KEY=self.master_key)
+        environ.start()
+        test.addCleanup(environ.stop)
+
+    def bind(self, port):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        return sock
+
+    def listen(self):
+        self.sock = self.bind(self.kept.getsockname()[1])
+        self.sock.listen(16)
+        self.sock.settimeout(PATIENCE)
+
+    def unlisten(self):
+        self.sock.close()
+
+
 class Running:
     """A Worker in a thread."""
 
     def __init__(self, test, master, target, **options):
         self.master = master
-        self.worker = _worker.Worker(target, master.path, **dict(dict(name="w.1"), **options))
+        place = {} if master.keys is None else {"socket": "tcp://127.0.0.1:0"}
+        self.worker = _worker.Worker(target, master.path, **dict(dict(place, name="w.1"), **options))
         self.worker._delays = (0.0,) * 10
         self.status = None
         self.thread = threading.Thread(target=self._run)

@@ -65,8 +65,10 @@ def application(environ, start_response):
 
 
 class Gevent(unittest.TestCase):
+    Master = lab.Master
+
     def setUp(self):
-        self.master = lab.Master(self)
+        self.master = self.Master(self)
         self.held = []
         self.calls = lab.Calls(self.master, self.answer)
         self.addCleanup(self.calls.close)
@@ -117,6 +119,10 @@ class Gevent(unittest.TestCase):
         self.assertEqual(self.calls.accepted, 1 + len(pids))
         p.signal(lab.signal.SIGTERM)
         self.assertEqual(p.wait()[0], 0)
+
+
+class GeventOverTCP(Gevent):
+    Master = lab.TCPMaster
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ class Async:
 
 
 class Case(unittest.TestCase):
+    Master = lab.Master
+
     def setUp(self):
-        self.master = lab.Master(self)
+        self.master = self.Master(self)
 
     def serve(self, answer, **fields):
         calls = lab.Calls(self.master, answer, **fields)
@@ -186,7 +188,7 @@ class Both:
     def test_no_master(self):
         self.master.unlisten()
         began = time.monotonic()
-        with self.assertRaisesRegex(powerhose.ErrMasterLost, "no master: .*master.sock: no such file") as caught:
+        with self.assertRaisesRegex(powerhose.ErrMasterLost, "no master: .*" + self.master.absent) as caught:
             self.execute(self.runner(), b"", 0.1)
         self.assertLess(time.monotonic() - began, 20)
         self.assertFalse(caught.exception.started)
@@ -225,7 +227,7 @@ class Both:
                     self.execute(self.runner(), b"", 0.05)
                 self.assertFalse(caught.exception.started)
                 stop.set()
-                _zmtp.dial(self.master.path, {os.geteuid()}).close()
+                self.master.connect(self.master.path).close()
                 thread.join(lab.PATIENCE)
 
     def test_lost(self):
@@ -305,17 +307,28 @@ class Both:
         self.assertEqual(self.execute(runner, b"x"), b"x")
 
     def test_address(self):
-        with self.assertRaisesRegex(ValueError, "CURVE"):
-            type(self.runner())("tcp://127.0.0.1:1")
+        Runner = type(self.runner())
         with unittest.mock.patch.dict(os.environ):
-            os.environ.pop("POWERHOSE_MASTER", None)
+            for name in ("POWERHOSE_MASTER", "POWERHOSE_KEY", "POWERHOSE_MASTER_KEY"):
+                os.environ.pop(name, None)
+            for argv, options, text in (
+                (["tcp://h:1"], {}, "TCP needs a key; set POWERHOSE_KEY"),
+                (["tcp://h:1"], {"key": "/k"}, "the key of the master; set POWERHOSE_MASTER_KEY"),
+                (["tcp://h:0"], {"key": "/k"}, "a master has a port"),
+                (["/run/x.sock"], {"key": "/k"}, "a Unix socket has no keys"),
+                (["/run/x.sock"], {"master_key": "/k"}, "a Unix socket has no keys"),
+            ):
+                with self.subTest(text), self.assertRaisesRegex(ValueError, text):
+                    Runner(*argv, **options)
             with self.assertRaisesRegex(ValueError, "POWERHOSE_MASTER"):
-                type(self.runner())()
+                Runner()
             os.environ["POWERHOSE_MASTER"] = "/run/x.sock"
-            self.assertEqual(type(self.runner())().path, "/run/x.sock")
+            self.assertEqual(Runner().path, "/run/x.sock")
 
 
 class Plain(Both, Sync, Case):
+    rounds, soon = 1000, (0.001,)  # of interruptions; at most so many seconds after the start
+
     def close(self, runner):
         runner.close()
 
@@ -475,7 +488,7 @@ class Plain(Both, Sync, Case):
             thread.start()
             stack.callback(thread.join)
             with self.assertRaises(powerhose.ErrTimeout) as caught:
-                runner.execute(bytes(1 << 22), 0.05)
+                runner.execute(bytes(1 << 24), 0.05)
             self.assertTrue(caught.exception.started)
             with self.assertRaises(powerhose.ErrTimeout) as caught:
                 runner.execute(b"x", 0.05)
@@ -586,10 +599,10 @@ except KeyboardInterrupt:
         self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, raise_))
         r = random.Random(5)
         done = interrupted = 0
-        for i in range(1000):
+        for i in range(self.rounds):
             body = b"%d" % i * r.choice((1, 50000))
             try:
-                signal.setitimer(signal.ITIMER_REAL, r.uniform(0.00001, 0.001))
+                signal.setitimer(signal.ITIMER_REAL, r.uniform(0.00001, r.choice(self.soon)))
                 result = runner.execute(body)
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except Interrupt:
@@ -695,6 +708,15 @@ print(os.waitpid(child, 0)[1] >> 8)
             return await asyncio.gather(*(runner.execute(bytes([i]) * 3000000) for i in range(4)))
 
         self.assertEqual([set(r) for r in self.wait(all_())], [{0}, {1}, {2}, {3}])
+
+
+class PlainOverTCP(Plain):
+    Master = lab.TCPMaster
+    rounds, soon = 400, (0.001, 0.03)
+
+
+class AioOverTCP(Aio):
+    Master = lab.TCPMaster
 
 
 if __name__ == "__main__":

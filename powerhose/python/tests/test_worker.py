@@ -605,7 +605,17 @@ class Places(Case):
     def test_arguments(self):
         for options, text in (
             (dict(master=""), "POWERHOSE_MASTER"),
-            (dict(master="tcp://h:1"), "CURVE"),
+            (dict(master="tcp://h:1"), "needs a socket: give tcp://HOST:PORT"),
+            (dict(master="tcp://h:1", socket="/run/x/w.sock"), "cannot reach this socket"),
+            (dict(master="tcp://h:1", socket="tcp://h:0"), "TCP needs a key; set POWERHOSE_KEY"),
+            (dict(master="tcp://h:0"), "a master has a port"),
+            (dict(socket="tcp://h:1"), "the master is at a Unix socket"),
+            (dict(key="/k"), "a Unix socket has no keys"),
+            (dict(listen="tcp://*:0"), "listen is for a socket over TCP"),
+            (dict(master="tcp://h:1", socket="tcp://h:1", listen="/run/x"), "/run/x: not tcp://HOST:PORT"),
+            (dict(master="tcp://h:1", socket="tcp://h:1", listen="tcp://h"), "tcp://h: not tcp://HOST:PORT"),
+            (dict(master="tcp://h:1", socket="tcp://h:0", listen="tcp://*:1"), "give the port that leads to"),
+            *((dict(master="tcp://h:1", socket="tcp://%s:0" % host), "every address of this host") for host in ("*", "0.0.0.0", "0", "[::]")),
             (dict(name="a b"), "letters"),
             (dict(kinds=["a/b"]), "letters"),
             (dict(kinds=["k%d" % i for i in range(17)]), "16 kinds"),
@@ -623,17 +633,17 @@ class Places(Case):
 
     def listen(self, path, text):
         with self.assertRaisesRegex(OSError, text):
-            _listen.Listener(path)
+            _listen.UnixListener(path)
 
     def test_socket(self):
         master = lab.Master(self)
         path = os.path.join(master.dir, "w.sock")
-        first = _listen.Listener(path)
+        first = _listen.UnixListener(path)
         self.listen(path, "in use: process %d listens there" % os.getpid())
         self.listen(master.path, "in use: process %d listens there" % os.getpid())
         first.forget()
         self.assertTrue(os.path.exists(path))
-        second = _listen.Listener(path)  # a stale one is replaced
+        second = _listen.UnixListener(path)  # a stale one is replaced
         os.unlink(path)
         third = socket.socket(socket.AF_UNIX)
         self.addCleanup(third.close)
@@ -648,7 +658,7 @@ class Places(Case):
     def test_directory(self):
         master = lab.Master(self)
         new = os.path.join(master.dir, "new")
-        listener = _listen.Listener(os.path.join(new, "w.sock"))
+        listener = _listen.UnixListener(os.path.join(new, "w.sock"))
         self.assertEqual(os.stat(new).st_mode & 0o777, 0o700)
         listener.close()
         self.assertEqual(os.listdir(new), ["w.sock.lock"])
@@ -660,7 +670,7 @@ class Places(Case):
         master = lab.Master(self)
         path = os.path.join(master.dir, "x" * (106 - len(master.dir)))
         self.assertEqual(len(path), 107)
-        _listen.Listener(path).close()
+        _listen.UnixListener(path).close()
 
 
 class Processes(unittest.TestCase):

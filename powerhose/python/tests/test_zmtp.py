@@ -192,7 +192,13 @@ class Links(unittest.TestCase):
 class Places(unittest.TestCase):
     def test_place(self):
         self.assertEqual(_zmtp.place("ipc:///run/x"), "/run/x")
-        for bad, text in (("tcp://h:1", "CURVE"), ("x.sock", "absolute"), ("/" + "x" * 107, "107")):
+        self.assertEqual(_zmtp.place("tcp://h:1"), "tcp://h:1")
+        for good, want in (("a.example:7", ("a.example", 7)), ("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:65535", ("::1", 65535)), ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1))):
+            self.assertEqual(_zmtp.host_port("tcp://" + good), want)
+        for bad in ("", "h", ":1", "h:", "h:x", "h:65536", "h:-1", "h: 1", "::1:1", "[::1]", "[::1:1", "[h]:1", "h/x:1", "u@h:1", "h:\u0661", "x" * 250 + ":1"):
+            with self.subTest(bad), self.assertRaisesRegex(ValueError, "not tcp://HOST:PORT|at most 255"):
+                _zmtp.place("tcp://" + bad)
+        for bad, text in (("x.sock", "absolute"), ("/" + "x" * 107, "107")):
             with self.assertRaisesRegex(ValueError, text):
                 _zmtp.place(bad)
 

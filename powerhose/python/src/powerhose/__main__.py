@@ -27,11 +27,14 @@ def _bytes(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="powerhose-worker", description="Do jobs with a function of a module, until the end.")
     p.add_argument("target", metavar="MODULE:FUNCTION", help="the function: bytes in, bytes out")
-    p.add_argument("--master", metavar="PATH", help="the master's socket (default: $POWERHOSE_MASTER)")
+    p.add_argument("--master", metavar="PATH", help="the master's socket, or tcp://HOST:PORT (default: $POWERHOSE_MASTER)")
     p.add_argument("--name", help="of the worker (default: that of the watcher)")
-    p.add_argument("--socket", metavar="PATH", help="the worker's own socket (default: NAME.sock beside the master's)")
+    p.add_argument("--socket", metavar="PATH", help="the worker's own socket (default: NAME.sock beside the master's); over TCP, tcp://HOST:PORT at which the master reaches it, port 0 for a free one")
+    p.add_argument("--listen", metavar="tcp://HOST:PORT", help="listen here, where another address of --socket leads to")
+    p.add_argument("--key", metavar="FILE", help="over TCP: the worker's secret key (default: $POWERHOSE_KEY)")
+    p.add_argument("--master-key", metavar="FILE", help="over TCP: the public key of the master (default: $POWERHOSE_MASTER_KEY)")
     p.add_argument("--kind", action="append", dest="kinds", metavar="KIND", help="take jobs of this kind alone; may be repeated")
-    p.add_argument("--window", type=int, metavar="N", help="jobs to hold, of which one runs (default: 4)")
+    p.add_argument("--window", type=int, metavar="N", help="jobs to hold, of which one runs (default: 4; over TCP 1)")
     p.add_argument("--max-jobs", type=int, metavar="N", help="end after N jobs")
     p.add_argument("--max-age", type=float, metavar="SECONDS", help="end at this age, or up to a tenth earlier")
     p.add_argument("--max-rss", type=_bytes, metavar="SIZE", help="end when this much memory is resident: 500M, 2G")
@@ -61,6 +64,9 @@ def main(argv: Optional[List[str]] = None) -> int:
         worker = found.worker(**options) if isinstance(found, Target) else Worker(found, **options)
     except ValueError as e:
         parser.error(str(e))
+    except (OSError, ImportError) as e:
+        print("powerhose: %s" % (getattr(e, "strerror", None) or e), file=sys.stderr)
+        return 3
     try:
         return worker.run()
     except OSError as e:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import Callable, Collection, List, Optional, Union
 
-from . import _errors, _wire, _zmtp
+from . import _curve, _errors, _wire, _zmtp
 
 Bytes = Union[bytes, bytearray, memoryview]
 Progress = Callable[[bytes], object]
@@ -166,11 +167,40 @@ def hello() -> bytes:
 
 
 def address(master: Optional[str]) -> str:
-    """The path of the master's socket."""
+    """The path of the master's socket, or its address on another host."""
     master = master or os.environ.get("POWERHOSE_MASTER", "")
     if not master:
         raise ValueError("no master: set POWERHOSE_MASTER, or give the path of its socket")
-    return _zmtp.place(master)
+    master = _zmtp.place(master)
+    if _zmtp.is_tcp(master) and _zmtp.host_port(master)[1] == 0:
+        raise ValueError("%s: a master has a port" % master)
+    return master
+
+
+def keys(master: str, key: Optional[str], master_key: Optional[str]) -> Optional[_curve.Keys]:
+    """The keys for a master, by the files that are named here or in the environment; None for one on a Unix socket."""
+    if not _zmtp.is_tcp(master):
+        if key or master_key:
+            raise ValueError("%s: a Unix socket has no keys; key and master_key are for tcp://HOST:PORT" % master)
+        return None
+    key = key or os.environ.get("POWERHOSE_KEY")
+    master_key = master_key or os.environ.get("POWERHOSE_MASTER_KEY")
+    if not key:
+        raise ValueError("%s: TCP needs a key; set POWERHOSE_KEY, or give the file of the own secret key" % master)
+    if not master_key:
+        raise ValueError("%s: TCP needs the key of the master; set POWERHOSE_MASTER_KEY, or give the file of its public key" % master)
+    return _curve.read_keys(key, master_key)
+
+
+def client(keys: Optional[_curve.Keys]) -> Optional[_curve.Curve]:
+    """The mechanism of one link that is dialled."""
+    return None if keys is None else _curve.Curve(keys, server=False)
+
+
+def watch(sock: socket.socket, calls: Calls) -> None:
+    """Have the kernel notice a master that is silent for as long as it allows others to be."""
+    assert calls.welcome is not None
+    _zmtp.watch(sock, calls.welcome.period / 1000, calls.welcome.tries)
 
 
 def users(allow_uids: Collection[int]) -> "frozenset[int]":

@@ -1,4 +1,4 @@
-"""The Unix socket of a worker."""
+"""The socket of a worker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,57 @@ import fcntl
 import os
 import socket
 import stat
-from typing import Optional
+from typing import Any, Optional
 
 from . import _zmtp
 
+# What is wrong with one connection, and not with the listener.
+_GONE = (
+    errno.EAGAIN, errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH,
+)  # fmt: skip
+
 
 class Listener:
+    """Where a worker waits for its master."""
+
+    address: str  # that the master is told
+    _sock: Optional[socket.socket] = None
+
+    def fileno(self) -> int:
+        assert self._sock is not None
+        return self._sock.fileno()
+
+    def accept(self) -> Optional[socket.socket]:
+        """A peer that waits, or None."""
+        assert self._sock is not None
+        try:
+            return self._sock.accept()[0]
+        except OSError as e:
+            if e.errno in _GONE:
+                return None
+            raise
+
+    def refuse_all(self) -> None:
+        """Close the links of all peers that wait."""
+        while True:
+            sock = self.accept()
+            if sock is None:
+                return
+            sock.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the descriptors, and leave the rest to another process that has them."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
+class UnixListener(Listener):
     """A Unix socket of mode 0600 in a directory of mode 0700.
 
     While it lives PATH.lock is locked; that file stays. A socket there that
@@ -20,8 +65,7 @@ class Listener:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self._sock: Optional[socket.socket] = None
+        self.address = self.path = path
         directory = os.path.dirname(path)
         _private(directory)
         self._lock = _lock(path)
@@ -60,28 +104,6 @@ class Listener:
             os.close(at)
         return sock
 
-    def fileno(self) -> int:
-        assert self._sock is not None
-        return self._sock.fileno()
-
-    def accept(self) -> Optional[socket.socket]:
-        """A peer that waits, or None."""
-        assert self._sock is not None
-        try:
-            return self._sock.accept()[0]
-        except OSError as e:
-            if e.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EINTR):
-                return None
-            raise
-
-    def refuse_all(self) -> None:
-        """Close the links of all peers that wait."""
-        while True:
-            sock = self.accept()
-            if sock is None:
-                return
-            sock.close()
-
     def close(self) -> None:
         """Stop listening. The socket goes if it is still ours."""
         if self._sock is None:
@@ -96,11 +118,75 @@ class Listener:
         self.forget()
 
     def forget(self) -> None:
-        """Close the descriptors, and leave the file to another process that has them."""
         if self._sock is not None:
-            self._sock.close()
-            self._sock = None
             os.close(self._lock)
+        super().forget()
+
+
+class TCPListener(Listener):
+    """A port, 0 for one that is free. Who connects there is judged by CURVE.
+
+    The master is told an IP address, for it looks up no names that others give
+    it. That is the one which is listened at, or the one of told.
+    """
+
+    def __init__(self, address: str, told: str = "") -> None:
+        host, port = _zmtp.host_port(address)
+        if host == "*":
+            host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+        found = _find(address, host, port)
+        for i, (family, kind, protocol, _, where) in enumerate(found):
+            try:
+                self._sock = _bind_tcp(socket.socket(family, kind, protocol), where)
+                break
+            except OSError as e:
+                if i < len(found) - 1:
+                    continue  # a name may have an address that this host does not have
+                hint = "; give each worker a port of its own, or 0 for a free one" if e.errno == errno.EADDRINUSE else ""
+                raise OSError(e.errno, "%s: %s%s" % (address, _zmtp.reason(e), hint)) from None
+        assert self._sock is not None
+        host, port = self._sock.getsockname()[:2]
+        if told:
+            host, port = _zmtp.host_port(told)
+            host = str(_find(told, host, port)[0][4][0])
+        host = host.partition("%")[0]  # the zone is that of this host
+        self.address = "tcp://%s:%d" % ("[%s]" % host if ":" in host else host, port)
+
+    def accept(self) -> Optional[socket.socket]:
+        sock = super().accept()
+        if sock is not None:
+            _zmtp.prepare(sock)
+        return sock
+
+
+def _find(address: str, host: str, port: int) -> "list[tuple[Any, ...]]":
+    try:
+        found: "list[tuple[Any, ...]]" = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return found
+    except OSError as e:
+        raise OSError(errno.EADDRNOTAVAIL, "%s: %s" % (address, _zmtp.reason(e))) from None
+
+
+def _bind_tcp(sock: socket.socket, where: "tuple[Any, ...]") -> socket.socket:
+    try:
+        # A port that this worker had before its restart is free again.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if where[0] == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(where)
+        sock.listen(16)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def listen(address: str, at: str = "") -> Listener:
+    """Listen at a path, or at tcp://HOST:PORT. What leads to another address is listened for there."""
+    if at:
+        return TCPListener(at, address)
+    return TCPListener(address) if _zmtp.is_tcp(address) else UnixListener(address)
 
 
 def _private(directory: str) -> None:

@@ -122,10 +122,24 @@ class JobRunner(_fork.Forgets):
     variable POWERHOSE_MASTER. One runner takes calls from any number of threads,
     or of gevent's greenlets, over one connection. It connects at the first call,
     again when the connection has ended, and anew in a child that was forked.
+
+    A master on another host is tcp://HOST:PORT. Then key is the file of the own
+    secret key and master_key that of the master's public one, by default what
+    POWERHOSE_KEY and POWERHOSE_MASTER_KEY name. Both are read here: OSError says
+    what is wrong with a file, and ImportError that PyNaCl is missing.
     """
 
-    def __init__(self, master: Optional[str] = None, *, timeout: float = _call.TIMEOUT, allow_uids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        master: Optional[str] = None,
+        *,
+        timeout: float = _call.TIMEOUT,
+        allow_uids: Collection[int] = (),
+        key: Optional[str] = None,
+        master_key: Optional[str] = None,
+    ) -> None:
         self.path = _call.address(master)
+        self._keys = _call.keys(self.path, key, master_key)
         self.timeout = timeout
         self._uids = _call.users(allow_uids)
         self._states: Dict[int, _State] = {}
@@ -218,6 +232,8 @@ class JobRunner(_fork.Forgets):
             # One that nobody reads keeps what others left.
             if not link.link.flush_by(call.deadline):
                 raise call.late(started=False)
+            if link.link.over():
+                raise _zmtp.LinkError("the peer has closed the link")
         except _zmtp.LinkError as e:
             link.end(e)
             return False
@@ -255,12 +271,14 @@ class JobRunner(_fork.Forgets):
             time.sleep(_call.AGAIN)
 
     def _dial(self, give_up: float) -> _Link:
-        raw = _zmtp.Link(_zmtp.dial(self.path, self._uids), _zmtp.DEALER)
+        deadline = min(give_up, time.monotonic() + _call.HANDSHAKE)
+        raw = _zmtp.Link(_zmtp.dial(self.path, self._uids, deadline), _zmtp.DEALER, curve=_call.client(self._keys))
         try:
             raw.queue(_call.hello())
-            messages = raw.first(min(give_up, time.monotonic() + _call.HANDSHAKE))
+            messages = raw.first(deadline)
             link = _Link(raw)
             link.greet(messages[0])
+            _call.watch(raw.sock, link)
             raw.conn.max_body = link.max_body()
             for message in messages[1:]:
                 _, answer = link.take(message)

@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import Any, Callable, Collection, Deque, Dict, List, Optional, Sequence, Set, Tuple
 
-from . import _errors, _fork, _listen, _wire, _zmtp
+from . import _call, _curve, _errors, _fork, _listen, _wire, _zmtp
 from ._version import __version__
 
 log = logging.getLogger("powerhose")
@@ -230,8 +230,16 @@ class Worker(_fork.Forgets):
     default NAME.sock beside the master's. name is by default that of the watcher
     under a supervisor, else one with the pid.
 
+    A master on another host is tcp://HOST:PORT. Then socket is tcp://HOST:PORT too, the
+    address at which the master reaches this worker, and from which it sees it come;
+    port 0 is one that is free. listen is where it listens, if that is not socket:
+    tcp://HOST:PORT behind a translation of addresses, where * is every address. key
+    is the file of the own secret key and master_key that of the master's public one,
+    by default what POWERHOSE_KEY and POWERHOSE_MASTER_KEY name. Both are read here:
+    OSError says what is wrong with a file, and ImportError that PyNaCl is missing.
+
     kinds are the kinds of job that it takes; none is every kind. window is how
-    many jobs it is willing to hold, of which one runs. max_jobs, max_age (in
+    many jobs it is willing to hold, of which one runs; over TCP it is 1. max_jobs, max_age (in
     seconds, shorter by up to a tenth at random) and max_rss (in bytes) are what
     it ends after, between two jobs and with status 0; 0 is never.
 
@@ -252,14 +260,16 @@ class Worker(_fork.Forgets):
         max_age: float = 0.0,
         max_rss: int = 0,
         allow_uids: Collection[int] = (),
+        listen: Optional[str] = None,
+        key: Optional[str] = None,
+        master_key: Optional[str] = None,
     ) -> None:
-        master = master or os.environ.get("POWERHOSE_MASTER", "")
-        if not master:
-            raise ValueError("no master: set POWERHOSE_MASTER, or give the path of its socket")
         self.target = target
-        self.master = _zmtp.place(master)
+        self.master = _call.address(master)
         self.name = name or _default_name()
-        self.socket = _zmtp.place(socket or os.path.join(os.path.dirname(self.master), self.name + ".sock"))
+        self.socket = _own(self.master, socket, self.name, listen)
+        self.listen = listen or ""
+        self._keys = _call.keys(self.master, key, master_key)
         self.max_jobs = max_jobs
         self.max_age = max_age * random.uniform(0.9, 1.0)
         self.max_rss = max_rss
@@ -269,7 +279,8 @@ class Worker(_fork.Forgets):
         self._uids = frozenset((os.geteuid(), *allow_uids))
         self._hello = _wire.Head(_wire.HELLO)
         self._hello.lowest = self._hello.highest = _wire.VERSION
-        self._hello.window = window
+        # A reset of TCP can overtake what was written before it.
+        self._hello.window = window if self._keys is None else 1
         self._hello.name = self.name
         self._hello.socket = self.socket
         self._hello.kinds = list(kinds)
@@ -314,7 +325,8 @@ class Worker(_fork.Forgets):
         self._born = time.monotonic()
         self._hello.pid = self._pid
         self._hello.incarnation = os.urandom(16)
-        self._listener = _listen.Listener(self.socket)
+        self._listener = _listen.listen(self.socket, self.listen)
+        self._hello.socket = self._listener.address
         self._wake, self._waker = sockets.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
@@ -424,12 +436,13 @@ class Worker(_fork.Forgets):
     # Register and attach.
 
     def _register(self) -> _Session:
-        reg = _zmtp.Link(_zmtp.dial(self.master, self._uids), _zmtp.DEALER)
+        deadline = time.monotonic() + HANDSHAKE
+        sock = _zmtp.dial(self.master, self._uids, deadline, self._writable)
+        reg = _zmtp.Link(sock, _zmtp.DEALER, curve=_call.client(self._keys))
         self._links.append(reg)
         try:
             assert self._listener is not None and self._wake is not None
             self._listener.refuse_all()  # of an earlier registration
-            deadline = time.monotonic() + HANDSHAKE
             hello = _wire.encode(self._hello)
             reg.queue(hello)
             messages: List[_zmtp.Message] = []
@@ -448,6 +461,8 @@ class Worker(_fork.Forgets):
                 raise _End(text)
             work, early = self._attach(reg, welcome, hello)
             self._links.append(work)
+            for link in self._links:
+                _zmtp.watch(link.sock, welcome.period / 1000, welcome.tries)
             session = _Session(reg, work, welcome, self._listener, self._wake.fileno())
             for head, body in messages[1:] + early:
                 session._registration(_read(head, body), b"")
@@ -459,6 +474,13 @@ class Worker(_fork.Forgets):
                 link.close()
             self._links.clear()
             raise
+
+    def _writable(self, fd: int, deadline: float) -> bool:
+        """Wait until a connection is made. False if the deadline was first."""
+        try:
+            return bool(self._wait({fd: select.POLLOUT}, deadline, ""))
+        except _zmtp.LinkError:
+            return False
 
     def _wait(self, fds: Dict[int, int], deadline: float, late: str) -> Set[int]:
         """Wait for one of the descriptors, or for the wish to end."""
@@ -490,7 +512,7 @@ class Worker(_fork.Forgets):
             while found is None:
                 fds = {link.fd: select.POLLIN | (0 if not link.pending() else select.POLLOUT) for link in candidates.values()}
                 fds[reg.fd] = fds[self._listener.fileno()] = select.POLLIN
-                for fd in self._wait(fds, deadline, "the master does not connect to %s" % self.socket):
+                for fd in self._wait(fds, deadline, "the master does not connect to %s" % self._listener.address):
                     if fd == reg.fd:
                         for message in reg.receive() or ():
                             h = _read(*message)
@@ -501,14 +523,15 @@ class Worker(_fork.Forgets):
                         sock = self._listener.accept()
                         if sock is None:
                             continue
-                        peer = _zmtp.peer_of(sock)
-                        if peer.uid not in self._uids:
-                            log.warning("worker %s: process %d of user %d is not admitted", self.name, peer.pid, peer.uid)
-                            sock.close()
+                        curve = None
+                        if self._keys is not None:
+                            curve = _curve.Curve(self._keys, server=True)
+                        elif not self._admitted(sock):
                             continue
                         if len(candidates) >= _CANDIDATES:
-                            candidates.pop(next(iter(candidates))).close()
-                        link = _zmtp.Link(sock, _zmtp.ROUTER)
+                            # The oldest; whoever has shown a key is not pushed out by strangers.
+                            candidates.pop(min(candidates, key=lambda fd: candidates[fd].conn.ready)).close()
+                        link = _zmtp.Link(sock, _zmtp.ROUTER, curve=curve)
                         candidates[link.fd] = link
                         link.flush()
                     elif fd in candidates:
@@ -523,9 +546,9 @@ class Worker(_fork.Forgets):
                                 raise _zmtp.ProtocolError("not the master that said WELCOME")
                             link.send(hello, None, deadline)
                         except _zmtp.LinkError as e:
-                            log.warning("worker %s: a link to %s: %s", self.name, self.socket, e)
+                            log.warning("worker %s: a link to %s: %s", self.name, self._listener.address, e)
                             del candidates[fd]
-                            link.close()
+                            link.farewell()
                             continue
                         found = candidates.pop(fd)
                         break
@@ -533,6 +556,15 @@ class Worker(_fork.Forgets):
             for link in candidates.values():
                 link.close()
         return found, early
+
+    def _admitted(self, sock: sockets.socket) -> bool:
+        """Whether the process at the other end is of a user who is a master. If not, its link is closed."""
+        peer = _zmtp.peer_of(sock)
+        if peer.uid in self._uids:
+            return True
+        log.warning("worker %s: process %d of user %d is not admitted", self.name, peer.pid, peer.uid)
+        sock.close()
+        return False
 
     # Work.
 
@@ -773,6 +805,36 @@ def _rss() -> int:
     """Bytes that are resident now."""
     with open("/proc/self/statm", "rb") as f:
         return int(f.read().split()[1]) * resource.getpagesize()
+
+
+def _own(master: str, own: Optional[str], name: str, listen: Optional[str]) -> str:
+    """The place of a worker's own socket, which is of the same kind as that of the master."""
+    if not _zmtp.is_tcp(master):
+        own = _zmtp.place(own or os.path.join(os.path.dirname(master), name + ".sock"))
+        if _zmtp.is_tcp(own):
+            raise ValueError("%s: the master is at a Unix socket, %s; so is its worker" % (own, master))
+        if listen:
+            raise ValueError("%s: listen is for a socket over TCP" % listen)
+        return own
+    hint = "give tcp://HOST:PORT, the address at which the master reaches this worker; port 0 is one that is free"
+    if not own:
+        raise ValueError("a worker of %s needs a socket: %s" % (master, hint))
+    if not _zmtp.is_tcp(own):
+        raise ValueError("%s: a master at %s cannot reach this socket: %s" % (own, master, hint))
+    host, port = _zmtp.host_port(own)
+    try:
+        number = sockets.getaddrinfo(host, port, type=sockets.SOCK_STREAM, flags=sockets.AI_NUMERICHOST)[0][4][0]
+    except OSError:
+        number = host  # a name
+    if host == "*" or number in ("0.0.0.0", "::"):
+        raise ValueError("%s: that is every address of this host: %s" % (own, hint))
+    if listen:
+        if not _zmtp.is_tcp(listen):
+            raise ValueError("%s: not tcp://HOST:PORT, where a worker over TCP listens" % listen)
+        _zmtp.host_port(listen)
+        if port == 0:
+            raise ValueError("%s: give the port that leads to %s" % (own, listen))
+    return own
 
 
 def _default_name() -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from typing import Collection, Dict, Optional, Tuple
 
-from . import _call, _fork, _wire, _zmtp
+from . import _call, _curve, _fork, _wire, _zmtp
 
 __all__ = ["JobRunner"]
 
@@ -19,8 +20,8 @@ __all__ = ["JobRunner"]
 class _Protocol(asyncio.Protocol):
     """One connection to the master, and the calls that are open on it."""
 
-    def __init__(self) -> None:
-        self.conn = _zmtp.Connection(_zmtp.DEALER)
+    def __init__(self, curve: Optional[_curve.Curve]) -> None:
+        self.conn = _zmtp.Connection(_zmtp.DEALER, curve=curve)
         self.calls = _call.Calls()
         self.news: "Dict[int, asyncio.Future[None]]" = {}
         self.dead: Optional[Exception] = None
@@ -48,6 +49,7 @@ class _Protocol(asyncio.Protocol):
                 if self.calls.welcome is None:
                     self.calls.greet(message)
                     self.conn.max_body = self.calls.max_body()
+                    self._watch()
                     self.welcomed.set_result(None)
                     continue
                 call, answer = self.calls.take(message)
@@ -59,8 +61,13 @@ class _Protocol(asyncio.Protocol):
             self._flush()
             self.end(e)
 
+    def _watch(self) -> None:
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is not None:
+            _call.watch(sock, self.calls)
+
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self.end(exc or _zmtp.LinkError("the peer has closed the link"))
+        self.end(exc or _zmtp.LinkError(self.conn.closed()))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -100,8 +107,8 @@ class _Protocol(asyncio.Protocol):
 
     def write(self, head: bytes, body: Optional[bytes] = None) -> None:
         if self._transport is not None and self.dead is None:
-            for piece in _zmtp.frames(head, body):
-                self._transport.write(piece)
+            for piece in self.conn.message(head, body):
+                self._transport.write(self.conn.seal(piece))
 
     def idle(self) -> bool:
         """Whether a call can be written without waiting."""
@@ -114,7 +121,7 @@ class _Protocol(asyncio.Protocol):
     def _flush(self) -> None:
         if self._transport is not None:
             for piece in self.conn.out:
-                self._transport.write(piece)
+                self._transport.write(self.conn.seal(piece))
         self.conn.out.clear()
 
 
@@ -125,8 +132,17 @@ class JobRunner(_fork.Forgets):
     forked, it connects anew. Its arguments are those of powerhose.JobRunner.
     """
 
-    def __init__(self, master: Optional[str] = None, *, timeout: float = _call.TIMEOUT, allow_uids: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        master: Optional[str] = None,
+        *,
+        timeout: float = _call.TIMEOUT,
+        allow_uids: Collection[int] = (),
+        key: Optional[str] = None,
+        master_key: Optional[str] = None,
+    ) -> None:
         self.path = _call.address(master)
+        self._keys = _call.keys(self.path, key, master_key)
         self.timeout = timeout
         self._uids = _call.users(allow_uids)
         self._current: Optional[Tuple[asyncio.AbstractEventLoop, asyncio.Lock]] = None
@@ -208,10 +224,15 @@ class JobRunner(_fork.Forgets):
             await asyncio.sleep(_call.AGAIN)
 
     async def _dial(self, deadline: float) -> _Protocol:
-        # A connection to a Unix socket is there at once, or never.
-        sock = _zmtp.dial(self.path, self._uids)
+        loop = asyncio.get_running_loop()
+        curve = _call.client(self._keys)
+        if curve is None:
+            # A connection to a Unix socket is there at once, or never.
+            sock = _zmtp.dial(self.path, self._uids)
+        else:
+            sock = await self._dial_tcp(loop, deadline)
         try:
-            _, link = await asyncio.get_running_loop().create_connection(_Protocol, sock=sock)
+            _, link = await loop.create_connection(lambda: _Protocol(curve), sock=sock)
         except BaseException:
             sock.close()
             raise
@@ -227,6 +248,35 @@ class JobRunner(_fork.Forgets):
             link.end(_zmtp.LinkError("cancelled"))
             raise
         return link
+
+    async def _dial_tcp(self, loop: asyncio.AbstractEventLoop, deadline: float) -> socket.socket:
+        host, port = _zmtp.host_port(self.path)
+        try:
+            found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), max(deadline - time.monotonic(), 0))
+        except asyncio.TimeoutError:
+            raise _zmtp.LinkError("%s: the name was not found in time" % self.path) from None
+        except OSError as e:
+            raise _zmtp.LinkError("%s: %s" % (self.path, _zmtp.reason(e))) from None
+        why = "no address"
+        for i, (family, kind, protocol, _, where) in enumerate(found):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setblocking(False)
+                _zmtp.prepare(sock)
+                # Each address has its share of the time.
+                share = (deadline - time.monotonic()) / (len(found) - i)
+                await asyncio.wait_for(loop.sock_connect(sock, where), max(share, 0))
+                return sock
+            except asyncio.TimeoutError:
+                why = "connection timed out"
+            except OSError as e:
+                # asyncio has words of its own for it.
+                why = os.strerror(e.errno).lower() if e.errno else _zmtp.reason(e)
+            except BaseException:
+                sock.close()
+                raise
+            sock.close()
+        raise _zmtp.LinkError("%s: %s" % (self.path, why))
 
     async def close(self) -> None:
         """End the connection; what is called now fails. A later call connects again."""
