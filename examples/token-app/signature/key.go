@@ -99,10 +99,7 @@ func NewKey(kind Kind, parts ...[]byte) (Key, error) {
 	case kind == EC && len(parts) == 2:
 		return newEC(parts[0], parts[1])
 	case kind == Ed25519 && len(parts) == 1:
-		if len(parts[0]) != ed25519.PublicKeySize {
-			return Key{}, errors.New("key: Ed25519 has 32 bytes")
-		}
-		return Key{kind: Ed25519, parts: parts, ed: parts[0]}, nil
+		return newEd25519(parts[0])
 	}
 	return Key{}, errors.New("key: its kind is unknown, or it has other parts")
 }
