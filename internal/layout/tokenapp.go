@@ -52,8 +52,28 @@ var tokenApp = []Package{
 		May:  []string{"token"},
 		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
 	},
+	{
+		Path: "jobs",
+		Idea: "the jobs of crypto workers as bytes: made, done here, done elsewhere",
+		May:  []string{"signature", "token", "jobs/jobstest"},
+		Why:  "a worker knows signatures and tokens, and nothing of requests and users",
+	},
+	{
+		Path: "jobs/jobstest",
+		Idea: "jobs with their results, for workers in any language",
+		May:  []string{"internal/strict", "signature"},
+		Why:  "bytes are made here without the code that is tested with them",
+	},
+	{
+		Path: "cmd/crypto-worker",
+		Idea: "the worker in Go",
+		May:  []string{"jobs"},
+		Why:  "a command calls the front door of a package",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
 // among them.
-var tokenAppModules = []Module{}
+var tokenAppModules = []Module{
+	{"appbundle/powerhose", []string{"jobs", "cmd/crypto-worker"}, "0051-crypto-in-workers.md"},
+}
