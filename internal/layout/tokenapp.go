@@ -70,6 +70,12 @@ var tokenApp = []Package{
 		May:  []string{"jobs"},
 		Why:  "a command calls the front door of a package",
 	},
+	{
+		Path: "browserid",
+		Idea: "who a BrowserID assertion is by: parse, cheap refusal, issuers and their documents",
+		May:  []string{"signature", "internal/strict", "internal/guarded"},
+		Why:  "a verdict depends on the text, the time and what issuers publish",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project

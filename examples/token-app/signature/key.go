@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
@@ -233,8 +234,14 @@ func number(text string, base int) ([]byte, error) {
 		}
 		return b, nil
 	}
-	if text == "" || strings.Trim(text, digits) != "" {
+	if text == "" || strings.Trim(text, digits) != "" { // hex.DecodeString takes capitals too
 		return nil, fmt.Errorf("is not a number of base %d", base)
+	}
+	if base == 16 {
+		if len(text)%2 == 1 {
+			text = "0" + text
+		}
+		return hex.DecodeString(text)
 	}
 	n, _ := new(big.Int).SetString(text, base)
 	return n.Bytes(), nil

@@ -28,6 +28,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/subtle"
+	"log/slog"
 	"math/big"
 )
 
@@ -82,6 +83,9 @@ func (c Check) String() string { return "signature.Check(" + c.Alg.String() + ")
 
 // GoString is String.
 func (c Check) GoString() string { return c.String() }
+
+// LogValue is String.
+func (c Check) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // A Verifier answers checks, one answer for each. What follows a bad signature may
 // be answered false without a look, because checks are in the order in which they

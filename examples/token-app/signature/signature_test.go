@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"math/rand/v2"
 	"os"
@@ -158,6 +159,11 @@ func TestCheckHidesItsMessage(t *testing.T) {
 		if got, want := fmt.Sprintf(format, c), "signature.Check(RS256)"; got != want {
 			t.Errorf("%s prints %q, want %q", format, got, want)
 		}
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "check", c)
+	if !strings.Contains(log.String(), `"signature.Check(RS256)"`) {
+		t.Errorf("logged as %s", &log)
 	}
 }
 
