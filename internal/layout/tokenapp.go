@@ -37,6 +37,23 @@ var tokenApp = []Package{
 		Why:  "it is a node like another",
 	},
 	{
+		Path: "jobs",
+		Idea: "the jobs of crypto workers as bytes: made, done here, done elsewhere",
+		May:  []string{"signature", "token", "jobs/jobstest"},
+		Why:  "a worker knows signatures and tokens, and nothing of requests and users",
+	},
+	{
+		Path: "browserid",
+		Idea: "who a BrowserID assertion is by: parse, cheap refusal, issuers and their documents",
+		May:  []string{"signature", "internal/strict", "internal/guarded"},
+		Why:  "a verdict depends on the text, the time and what issuers publish",
+	},
+	{
+		Path: "store",
+		Idea: "users, their nodes and keys, in SQLite or PostgreSQL",
+		Why:  "it is told what was verified, and never verifies",
+	},
+	{
 		Path: "settings",
 		Idea: "token-app.ini: what the server is told, each mistake with its line",
 		Why:  "what settings mean is for those who use them",
@@ -53,10 +70,10 @@ var tokenApp = []Package{
 		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
 	},
 	{
-		Path: "jobs",
-		Idea: "the jobs of crypto workers as bytes: made, done here, done elsewhere",
-		May:  []string{"signature", "token", "jobs/jobstest"},
-		Why:  "a worker knows signatures and tokens, and nothing of requests and users",
+		Path: "cmd/crypto-worker",
+		Idea: "the worker in Go",
+		May:  []string{"jobs"},
+		Why:  "a command calls the front door of a package",
 	},
 	{
 		Path: "jobs/jobstest",
@@ -64,22 +81,12 @@ var tokenApp = []Package{
 		May:  []string{"internal/strict", "signature"},
 		Why:  "bytes are made here without the code that is tested with them",
 	},
-	{
-		Path: "cmd/crypto-worker",
-		Idea: "the worker in Go",
-		May:  []string{"jobs"},
-		Why:  "a command calls the front door of a package",
-	},
-	{
-		Path: "browserid",
-		Idea: "who a BrowserID assertion is by: parse, cheap refusal, issuers and their documents",
-		May:  []string{"signature", "internal/strict", "internal/guarded"},
-		Why:  "a verdict depends on the text, the time and what issuers publish",
-	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
 // among them.
 var tokenAppModules = []Module{
 	{"appbundle/powerhose", []string{"jobs", "cmd/crypto-worker"}, "0051-crypto-in-workers.md"},
+	{"modernc.org/sqlite", []string{"store"}, "0048-sqlite.md"},
+	{"github.com/jackc/pgx/v5", []string{"store"}, "0049-pgx.md"},
 }
