@@ -140,7 +140,7 @@ func TestTimeout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		exchange(t, s, newUser(1))
+		exchange(t, other, newUser(1))
 	})
 }
 
