@@ -18,7 +18,7 @@
 //     handshake takes place beside all others and has a deadline.
 //   - No byte of a peer is believed. Every length is checked against [Limits]
 //     before memory is taken for it, and a long body takes memory only as it
-//     arrives. What is malformed ends the link with a [ProtocolError].
+//     arrives, or as much as one before it has filled. What is malformed ends the link with a [ProtocolError].
 //   - Socket types that do not fit are a [TypeError] on both sides, and a dialling
 //     socket does not try again.
 //   - A peer is admitted before a byte of it is read ([Config.Admit]). On a Unix

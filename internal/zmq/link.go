@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,9 +26,12 @@ type Link struct {
 	nc      net.Conn
 	cfg     *Config
 	peer    Peer
-	session *session // nil with NULL
-	release func()   // of what was claimed in the handshake
+	session *session  // nil with NULL
+	release func()    // of what was claimed in the handshake
+	from    io.Reader // the connection
 	in      *bufio.Reader
+	sparing bool             // the last message was long: little is read ahead of the next one
+	longest int              // frame that has come
 	scratch [maxCommand]byte // a command, or what may be one
 
 	reads   atomic.Uint64 // calls of Read that gave something
@@ -40,25 +44,25 @@ type Link struct {
 	handle func(*Message)
 	quiet  func() bool  // nil without ServeQuiet
 	turns  chan error   // what each turn ended with
-	peek   *nowait      // of the reader
+	peek   *nowait      // of the reader; nil where nothing can be asked
 	next   func(uint64) // begins another turn
 
 	mu      sync.Mutex
-	work    sync.Cond // for the writer: there is something, or it shall end
-	out     outbox    // what waits for the writer
-	rest    []*buffer // what was taken of out and could not be written at once
-	none    []*buffer // of length 0, for out
-	now     *nowait   // nil where a write cannot but wait
-	active  bool      // somebody writes
-	starts  []int64   // where the messages of out begin in it
-	fresh   int64     // bytes in out
-	taken   []int64   // starts of what is being written
-	gone    int64     // bytes of it that are written
-	queued  int       // messages in out
-	writing int       // messages that are being written, or in rest
-	size    int       // bytes that wait or are being written
-	answers int       // bytes of PONGs in out
+	work    sync.Cond  // for the writer: there is something, or it shall end
+	out     outbox     // what is not written
+	now     *nowait    // nil where a write cannot but wait
+	active  bool       // somebody writes
+	calling bool       // in a system call, which reads what is in out
+	stuck   bool       // the kernel takes no more; the writer is to wait for it
+	wanted  []*Loan    // that are to be recalled after the call
+	calm    sync.Cond  // they were
+	marks   fifo[mark] // the messages that are not written whole
+	gone    int64      // bytes that were written, since the link is there
+	size    int        // bytes in out
+	answers int        // bytes of PONGs that were queued after
+	since   int64      // this byte
 	room    chan struct{}
+	flushed chan struct{}
 	hungry  bool      // somebody was told ErrFull
 	last    bool      // after out nothing comes any more
 	ended   bool      // the writer has
@@ -70,8 +74,14 @@ type Link struct {
 	unseen  int // of unsent
 }
 
+// A mark is where a message begins and ends in all that a link writes.
+type mark struct{ start, end int64 }
+
 const (
 	readBuffer = 64 << 10 // bytes of the reader
+	// readAhead is how much is read ahead where a long body may follow: the heads
+	// of its frames, so that nearly all of it is read to where it stays.
+	readAhead = 256
 	// maxAnswers is how many bytes of PONGs may wait for a peer that does not read.
 	maxAnswers = 16 << 10
 )
@@ -81,9 +91,14 @@ func newLink(nc net.Conn, cfg *Config, peer Peer, s *session, release func()) *L
 		nc: nc, cfg: cfg, peer: peer, session: s, release: release,
 		pong: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	l.work.L = &l.mu
-	l.now = writesNow(nc)
-	l.in = bufio.NewReaderSize(counter{l}, readBuffer)
+	l.work.L, l.calm.L = &l.mu, &l.mu
+	l.from = nc
+	if l.now = newNowait(nc); l.now != nil {
+		l.now.push, l.now.drain = l.pushed, l.drained
+		l.peek = newNowait(nc)
+		l.from = l.peek
+	}
+	l.in = bufio.NewReaderSize(reader{counter{l}}, readBuffer)
 	return l
 }
 
@@ -94,12 +109,62 @@ type counter struct{ l *Link }
 
 func (c counter) Read(p []byte) (int, error) {
 	c.l.waiting.Store(true)
-	n, err := c.l.nc.Read(p)
+	n, err := c.l.from.Read(p)
 	if n > 0 {
 		c.l.waiting.Store(false)
 		c.l.reads.Add(1)
 	}
 	return n, err
+}
+
+// A reader fills the buffer of a link.
+type reader struct{ counter }
+
+func (r reader) Read(p []byte) (int, error) {
+	if r.l.sparing {
+		p = p[:min(len(p), readAhead)]
+	}
+	return r.counter.Read(p)
+}
+
+// readFull is [io.ReadFull] for a part of a frame. A long one does not pass the
+// buffer.
+func (l *Link) readFull(p []byte) error {
+	if len(p) >= byReference {
+		n, err := io.ReadFull(l.in, p[:min(l.in.Buffered(), len(p))])
+		if err != nil {
+			return err
+		}
+		if p = p[n:]; len(p) >= readAhead {
+			_, err = io.ReadFull(counter{l}, p)
+			return err
+		}
+	}
+	_, err := io.ReadFull(l.in, p)
+	return err
+}
+
+// readLong reads n bytes. Over 64 KiB it takes memory as they come, at most twice
+// of what is there, or as much as the peer has filled before.
+func (l *Link) readLong(n int) (*buffer, error) {
+	b := newBuffer(min(n, max(firstRead, l.longest)))
+	have := 0
+	for {
+		want := min(n, len(b.b))
+		if err := l.readFull(b.b[have:want]); err != nil {
+			b.free()
+			return nil, err
+		}
+		have = want
+		if have == n {
+			l.longest = max(l.longest, n)
+			return b, nil
+		}
+		longer := newBuffer(min(n, 2*have))
+		copy(longer.b, b.b[:have])
+		b.free()
+		b = longer
+	}
 }
 
 // Settled reports whether all that has arrived by now was handled, also the end
@@ -110,7 +175,7 @@ func (l *Link) Settled() bool {
 		return true
 	default:
 	}
-	return l.waiting.Load() && !writesNow(l.nc).arrived()
+	return l.waiting.Load() && !newNowait(l.nc).arrived()
 }
 
 // Peer is who is at the other end.
@@ -122,7 +187,7 @@ func (l *Link) TrySend(frames ...[]byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.work.Signal()
-	return l.enqueue(frames, false)
+	return l.enqueue(frames, nil, false)
 }
 
 // Send is TrySend that waits for room, until ctx ends. That the peer has received
@@ -130,13 +195,16 @@ func (l *Link) TrySend(frames ...[]byte) error {
 func (l *Link) Send(ctx context.Context, frames ...[]byte) error {
 	for {
 		l.mu.Lock()
-		err := l.enqueue(frames, false)
+		err := l.enqueue(frames, nil, false)
 		l.work.Signal()
 		if !errors.Is(err, ErrFull) {
 			l.mu.Unlock()
 			return err
 		}
-		room := l.roomLocked()
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
 		l.mu.Unlock()
 		select {
 		case <-room:
@@ -159,22 +227,17 @@ func (l *Link) Flush(ctx context.Context) error {
 			l.mu.Unlock()
 			return ErrClosed
 		}
-		room := l.roomLocked()
+		if l.flushed == nil {
+			l.flushed = make(chan struct{})
+		}
+		flushed := l.flushed
 		l.mu.Unlock()
 		select {
-		case <-room:
+		case <-flushed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// roomLocked is closed when something was written, or nothing will be.
-func (l *Link) roomLocked() <-chan struct{} {
-	if l.room == nil {
-		l.room = make(chan struct{})
-	}
-	return l.room
 }
 
 // writable says why nothing can be queued.
@@ -190,9 +253,10 @@ func (l *Link) writable() error {
 	return nil
 }
 
-// enqueue encodes a message into the writer's buffer, if there is room or it has
-// to be. The caller wakes the writer.
-func (l *Link) enqueue(frames [][]byte, force bool) error {
+// enqueue encodes a message into the queue, if there is room or it has to be. The
+// last frame stays where it is if it is long and has an owner. The caller wakes
+// the writer.
+func (l *Link) enqueue(frames [][]byte, owner Owner, force bool) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
@@ -203,27 +267,42 @@ func (l *Link) enqueue(frames [][]byte, force bool) error {
 	for _, f := range frames {
 		size += len(f)
 	}
-	if !force && l.cfg.Send.full(l.queued+l.writing, l.size+size) {
+	if !force && l.cfg.Send.full(len(l.marks.all()), l.size+size) {
 		l.hungry = true
 		return ErrFull
 	}
-	b := l.out.room(size + len(frames)*(9+boxed))
-	before := len(b.b)
+	last := frames[len(frames)-1]
+	// What is sealed is copied anyway. Memory that is not ours must not be in a
+	// write that waits: it could not be recalled.
+	lent := owner != nil && len(last) >= byReference && l.session == nil && l.now != nil
+	need := size + len(frames)*(9+boxed)
+	if lent {
+		need -= len(last)
+	}
+	c := l.out.room(need)
+	before := len(c.b)
 	for i, f := range frames {
 		more := byte(flagMore)
 		if i == len(frames)-1 {
 			more = 0
 		}
-		if l.session != nil {
-			b.b = l.session.seal(b.b, more, f)
-		} else {
-			b.b = append(appendHeader(b.b, more, len(f)), f...)
+		switch {
+		case l.session != nil:
+			c.b = l.session.seal(c.b, more, f)
+		case more == 0 && lent:
+			c.b = appendHeader(c.b, more, len(f))
+		default:
+			c.b = append(appendHeader(c.b, more, len(f)), f...)
 		}
 	}
-	l.starts = append(l.starts, l.fresh)
-	l.fresh += int64(len(b.b) - before)
-	l.size += len(b.b) - before
-	l.queued++
+	size = len(c.b) - before
+	if lent {
+		l.out.lend(l, last, owner)
+		size += len(last)
+	}
+	start := l.gone + int64(l.size)
+	l.size += size
+	l.marks.push(mark{start, start + int64(size)})
 	return nil
 }
 
@@ -252,15 +331,14 @@ func (l *Link) command(name string, body []byte) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	b := l.out.room(9 + boxed + 1 + len(name) + len(body))
-	before := len(b.b)
+	c := l.out.room(9 + boxed + 1 + len(name) + len(body))
+	before := len(c.b)
 	if l.session != nil {
-		b.b = l.session.seal(b.b, boxCommand, append(appendName(nil, name), body...))
+		c.b = l.session.seal(c.b, boxCommand, append(appendName(nil, name), body...))
 	} else {
-		b.b = appendCommand(b.b, name, body)
+		c.b = appendCommand(c.b, name, body)
 	}
-	l.fresh += int64(len(b.b) - before)
-	l.size += len(b.b) - before
+	l.size += len(c.b) - before
 	l.work.Signal()
 	return nil
 }
@@ -271,25 +349,26 @@ func (l *Link) write() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		for l.active || l.size == 0 && !l.last {
+		for l.active || l.size == 0 && !l.last && l.err == nil {
 			l.work.Wait()
 		}
-		if l.size == 0 {
+		if l.size == 0 || l.err != nil {
 			break
 		}
-		chunks, size := l.takeLocked()
-		l.mu.Unlock()
-		n, err := writeChunks(l.nc, chunks)
-		l.mu.Lock()
-		l.wroteLocked(chunks, size, n, err)
-		if err != nil {
-			break
+		l.active, l.stuck = true, false
+		l.drain()
+		l.active = false
+		l.written()
+	}
+	l.ended, l.size = true, 0
+	for _, m := range l.marks.all() {
+		l.unsent++
+		if m.start >= l.gone {
+			l.unseen++
 		}
 	}
-	l.unsent += l.queued
-	l.unseen += l.queued
-	l.ended, l.queued, l.size = true, 0, 0
-	l.out, l.rest = outbox{}, nil
+	l.marks = fifo[mark]{}
+	l.out.drop()
 	l.written()
 	if l.err == nil {
 		// The peer reads the end after all that was written. Where that is not
@@ -300,57 +379,129 @@ func (l *Link) write() {
 	}
 }
 
-// takeLocked gives what is to be written now, and makes the caller who writes.
-func (l *Link) takeLocked() (chunks []*buffer, size int) {
-	l.active = true
-	if l.rest != nil {
-		chunks, l.rest = l.rest, nil
-	} else {
-		chunks, l.out.chunks = l.out.chunks, l.none[:0]
-		l.writing, l.queued, l.answers = l.queued, 0, 0
-		l.taken, l.starts = l.starts, l.taken[:0]
-		l.gone, l.fresh = 0, 0
+// drain writes all that is there, and waits where the kernel makes it.
+func (l *Link) drain() {
+	if l.now != nil {
+		l.mu.Unlock()
+		err := l.now.raw.Write(l.now.drain)
+		l.mu.Lock()
+		l.fail(err)
+		return
 	}
-	for _, b := range chunks {
-		size += len(b.b)
-	}
-	return chunks, size
+	all := l.out.buffers()
+	l.mu.Unlock()
+	n, err := all.WriteTo(l.nc)
+	l.mu.Lock()
+	l.took(int(n))
+	l.fail(err)
 }
 
-// wroteLocked notes that n of size bytes were written, and then no more.
-func (l *Link) wroteLocked(chunks []*buffer, size int, n int64, err error) {
-	l.active = false
-	l.gone += n
-	l.size -= size
-	l.none = chunks
-	l.out.recycle(chunks)
-	if err != nil {
-		if l.err == nil {
-			l.err = fmt.Errorf("write: %w", cause(err))
-		}
-		l.unsent += l.writing
-		for _, start := range l.taken {
-			if start >= l.gone {
-				l.unseen++
-			}
+// call writes what one system call can, and reports whether the kernel may take
+// more. Others can queue and recall meanwhile.
+func (l *Link) call(fd uintptr) (more bool) {
+	l.now.load(l.out.chunks.all())
+	l.calling = true
+	l.mu.Unlock()
+	n, more, err := l.now.write(fd)
+	l.mu.Lock()
+	l.called(n, err)
+	return more
+}
+
+// called is what there is to do after a system call.
+func (l *Link) called(n int, err error) {
+	l.calling = false
+	l.took(n)
+	l.fail(err)
+	if l.wanted == nil {
+		return
+	}
+	for _, o := range l.wanted {
+		l.out.keep(o)
+	}
+	l.wanted = nil
+	l.calm.Broadcast()
+}
+
+// took notes that n bytes were written.
+func (l *Link) took(n int) {
+	l.out.took(n)
+	l.gone += int64(n)
+	l.size -= n
+	for len(l.marks.all()) > 0 && l.marks.all()[0].end <= l.gone {
+		l.marks.pop()
+	}
+	if l.gone >= l.since {
+		l.answers, l.since = 0, l.gone+int64(l.size)
+	}
+}
+
+// fail notes the error of a write.
+func (l *Link) fail(err error) {
+	if err != nil && l.err == nil {
+		l.err = fmt.Errorf("write: %w", cause(err))
+	}
+}
+
+// drained writes until nothing is left, and is false where that has to wait.
+func (l *Link) drained(fd uintptr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.size > 0 && l.err == nil {
+		if !l.call(fd) && l.err == nil {
+			l.written()
+			return false
 		}
 	}
-	l.writing = 0
-	l.written()
+	return true
+}
+
+// pushed writes until nothing is left, or it would have to wait.
+func (l *Link) pushed(fd uintptr) bool {
+	for l.size > 0 && l.err == nil {
+		if !l.call(fd) {
+			l.stuck = true
+			break
+		}
+	}
+	return true
+}
+
+// recall copies what belongs to o and is not written.
+func (l *Link) recall(o *Loan) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.calling {
+		l.out.keep(o)
+		return
+	}
+	l.wanted = append(l.wanted, o)
+	for slices.Contains(l.wanted, o) {
+		l.calm.Wait()
+	}
 }
 
 // Pending is how many messages, and bytes, were accepted and are not written.
 func (l *Link) Pending() (messages, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.queued + l.writing, l.size
+	return len(l.marks.all()), l.size
 }
 
 // Queue is TrySend, and leaves the writing to the next Push.
 func (l *Link) Queue(frames ...[]byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.enqueue(frames, false)
+	return l.enqueue(frames, nil, false)
+}
+
+// QueueBody is Queue for a head and a body that owner has. If the body is long
+// the link does not copy it, and reads it until it is written: a Message is not
+// used again before that, and a Loan says when it must be over.
+func (l *Link) QueueBody(head, body []byte, owner Owner) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.enqueue([][]byte{head, body}, owner, false)
 }
 
 // Push writes what is queued, in this goroutine and without waiting. What the
@@ -358,39 +509,31 @@ func (l *Link) Queue(frames ...[]byte) error {
 func (l *Link) Push() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.size > 0 && !l.active && !l.ended && l.rest == nil && l.err == nil {
-		if l.now == nil || len(l.out.chunks) > 1 {
-			l.work.Signal()
-			return
-		}
-		chunks, size := l.takeLocked()
-		l.mu.Unlock()
-		n, err := l.now.write(chunks[0].b)
-		l.mu.Lock()
-		if err == nil && n < size {
-			l.active = false
-			l.gone += int64(n)
-			l.size -= n
-			left := newBuffer(size - n)
-			left.b = append(left.b[:0], chunks[0].b[n:]...)
-			l.out.recycle(chunks)
-			l.none = chunks
-			l.rest = []*buffer{left}
-			l.work.Signal()
-			return
-		}
-		l.wroteLocked(chunks, size, int64(n), err)
-		if l.err != nil || l.last {
-			l.work.Signal() // the writer ends
-		}
+	if l.size == 0 || l.active || l.ended || l.stuck || l.err != nil {
+		return
 	}
+	if l.now == nil {
+		l.work.Signal()
+		return
+	}
+	l.active = true
+	l.fail(l.now.raw.Write(l.now.push)) // which does not wait: nobody else writes
+	l.active = false
+	if l.size > 0 || l.last || l.err != nil {
+		l.work.Signal()
+	}
+	l.written()
 }
 
-// written wakes who waits for room.
+// written wakes who waits for room, or for the end.
 func (l *Link) written() {
 	if l.room != nil {
 		close(l.room)
 		l.room = nil
+	}
+	if l.flushed != nil && (l.size == 0 || l.ended || l.err != nil) {
+		close(l.flushed)
+		l.flushed = nil
 	}
 	if l.hungry && l.cfg.room != nil {
 		l.hungry = false
@@ -476,7 +619,6 @@ func (l *Link) Serve(handle func(*Message)) error {
 // overtaken.
 func (l *Link) ServeQuiet(handle func(*Message), quiet func() bool) error {
 	l.handle, l.quiet, l.turns = handle, quiet, make(chan error)
-	l.peek = writesNow(l.nc)
 	return l.serve(func() error {
 		ended := make(chan struct{})
 		defer close(ended)
@@ -624,7 +766,7 @@ func (l *Link) read(turn uint64) error {
 			if err := l.checkSize(m, n); err != nil {
 				return err
 			}
-			if err := m.read(l.in, int(n)); err != nil {
+			if err := l.frame(m, int(n)); err != nil {
 				return readError(err)
 			}
 		} else {
@@ -644,6 +786,7 @@ func (l *Link) read(turn uint64) error {
 		if !more {
 			whole := m
 			m = nil
+			l.sparing = whole.size >= byReference
 			l.turn.Store(2*turn + 1)
 			l.handle(whole)
 			if !l.turn.CompareAndSwap(2*turn+1, 2*turn) {
@@ -677,6 +820,25 @@ func (l *Link) checkSize(m *Message, n uint64) error {
 	return nil
 }
 
+// frame appends a frame of n bytes to m, which are still to come.
+func (l *Link) frame(m *Message, n int) error {
+	if n <= firstRead {
+		p := m.reserve(n)
+		if err := l.readFull(p); err != nil {
+			return err
+		}
+		m.add(p)
+		return nil
+	}
+	b, err := l.readLong(n)
+	if err != nil {
+		return err
+	}
+	m.bufs = append(m.bufs, b)
+	m.add(b.b[:n:n])
+	return nil
+}
+
 // unbox reads a CURVE message of n bytes (RFC 26, "MESSAGE"), and gives its
 // flags. Its body is added to m, or was a command, and is done.
 func (l *Link) unbox(m *Message, n uint64) (flags byte, err error) {
@@ -689,7 +851,7 @@ func (l *Link) unbox(m *Message, n uint64) (flags byte, err error) {
 	if tooMuch != nil && !short {
 		return 0, tooMuch
 	}
-	sealed, err := readLong(l.in, int(n+boxed))
+	sealed, err := l.readLong(int(n + boxed))
 	if err != nil {
 		return 0, readError(err)
 	}

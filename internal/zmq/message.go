@@ -1,12 +1,11 @@
 package zmq
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"appbundle/internal/invariant"
 )
@@ -18,18 +17,22 @@ type Message struct {
 	From   string   // of a ROUTER socket: the identity of the peer
 	Peer   *Peer    // of a socket: who sent it, and by which credentials; not to be changed
 
-	released bool
-	size     int64 // bytes of all frames
-	used     int   // of inline
-	bufs     []*buffer
-	frames   [4][]byte // what Frames begins in
-	inline   [256]byte // of short frames
+	uses   atomic.Int32
+	size   int64 // bytes of all frames
+	used   int   // of inline
+	bufs   []*buffer
+	frames [4][]byte // what Frames begins in
+	inline [256]byte // of short frames
 }
 
 // Release ends the use of the message: neither it nor its frames may be used
-// afterwards.
+// afterwards. A link that has not written its body keeps it for so long.
 func (m *Message) Release() {
-	invariant.Check(!m.released, "a message is released twice")
+	left := m.uses.Add(-1)
+	invariant.Check(left >= 0, "a message is released twice")
+	if left > 0 {
+		return
+	}
 	if invariant.Enabled {
 		for _, f := range m.Frames {
 			for len(f) > 0 {
@@ -43,7 +46,7 @@ func (m *Message) Release() {
 	}
 	clear(m.Frames)
 	m.Frames, m.bufs = nil, m.bufs[:0]
-	m.From, m.Peer, m.size, m.used, m.released = "", nil, 0, 0, true
+	m.From, m.Peer, m.size, m.used = "", nil, 0, 0
 	clear(m.frames[:])
 	messages.Put(m)
 }
@@ -51,11 +54,14 @@ func (m *Message) Release() {
 // poison is what a released message holds under the race detector.
 var poison = [4096]byte(bytes.Repeat([]byte{0xdb}, 4096))
 
+func (m *Message) retain(*Link) { m.uses.Add(1) }
+func (m *Message) release()     { m.Release() }
+
 var messages = sync.Pool{New: func() any { return new(Message) }}
 
 func newMessage() *Message {
 	m := messages.Get().(*Message)
-	m.released = false
+	m.uses.Store(1)
 	m.Frames = m.frames[:0]
 	return m
 }
@@ -110,46 +116,6 @@ func (m *Message) reserve(n int) []byte {
 func (m *Message) add(p []byte) {
 	m.Frames = append(m.Frames, p)
 	m.size += int64(len(p))
-}
-
-// read appends a frame of n bytes, which are still to come. Over 64 KiB it takes
-// memory as they do, at most twice of what is there.
-func (m *Message) read(r *bufio.Reader, n int) error {
-	if n <= firstRead {
-		p := m.reserve(n)
-		if _, err := io.ReadFull(r, p); err != nil {
-			return err
-		}
-		m.add(p)
-		return nil
-	}
-	b, err := readLong(r, n)
-	if err != nil {
-		return err
-	}
-	m.bufs = append(m.bufs, b)
-	m.add(b.b[:n:n])
-	return nil
-}
-
-func readLong(r *bufio.Reader, n int) (*buffer, error) {
-	b := newBuffer(min(n, firstRead))
-	have := 0
-	for {
-		want := min(n, len(b.b))
-		if _, err := io.ReadFull(r, b.b[have:want]); err != nil {
-			b.free()
-			return nil, err
-		}
-		have = want
-		if have == n {
-			return b, nil
-		}
-		longer := newBuffer(min(n, 2*have))
-		copy(longer.b, b.b[:have])
-		b.free()
-		b = longer
-	}
 }
 
 // drop forgets a message that is not whole.

@@ -241,5 +241,5 @@ func (l *Link) subscribe(add bool, topic string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.work.Signal()
-	return l.enqueue([][]byte{append([]byte{first}, topic...)}, true)
+	return l.enqueue([][]byte{append([]byte{first}, topic...)}, nil, true)
 }
