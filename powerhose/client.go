@@ -42,6 +42,7 @@ type reply struct {
 	progress [][]byte
 	listens  bool
 	until    time.Time // zero is the master's affair
+	loan     zmq.Loan  // of the job
 }
 
 var replies = sync.Pool{New: func() any { return &reply{wake: make(chan struct{}, 1)} }}
@@ -270,6 +271,7 @@ func (c *client) execute(ctx context.Context, job []byte, call Call) ([]byte, er
 		return nil, failed
 	}
 	c.await(ctx, r, l, number, call.Progress)
+	r.loan.Recall()
 	defer r.free()
 	if r.err != nil {
 		r.err.because(ctx, limited)
@@ -315,7 +317,7 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			b, err := h.Append(c.head[:0])
 			if err == nil {
 				c.head = b
-				err = l.Queue(b, job)
+				err = l.QueueBody(b, job, &r.loan)
 			}
 			if errors.Is(err, zmq.ErrFull) {
 				return nil, 0, refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.master.name))

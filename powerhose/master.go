@@ -121,7 +121,8 @@ type slot struct {
 	wait   *waiter
 	caller *peer // if it is of another process
 	number uint64
-	owned  *zmq.Message // the memory of job
+	owner  zmq.Owner    // of the memory of job
+	owned  *zmq.Message // that is the owner, of a job of another process
 }
 
 // A waiter is a goroutine that waits for its reply.
@@ -133,6 +134,7 @@ type waiter struct {
 	worker   string
 	progress [][]byte
 	listens  bool
+	loan     zmq.Loan // of the job
 }
 
 var waiters = sync.Pool{New: func() any { return &waiter{wake: make(chan struct{}, 1)} }}
@@ -249,8 +251,8 @@ func (m *Master) now() time.Duration { return time.Since(m.begin) }
 // [*Error], or says what is wrong with the call. When ctx ends first the worker
 // is told, and the error is one for [errors.Is] with that of ctx too.
 //
-// The job must not be changed while Execute runs. The result belongs to the
-// caller.
+// The job must not be changed while Execute runs; afterwards nothing reads it any
+// more, whatever became of it. The result belongs to the caller.
 func (m *Master) Execute(ctx context.Context, job []byte, c Call) ([]byte, error) {
 	limited, err := c.within(ctx)
 	if err != nil {
@@ -261,7 +263,7 @@ func (m *Master) Execute(ctx context.Context, job []byte, c Call) ([]byte, error
 	m.mu.Lock()
 	now := m.now()
 	sub := c.submission()
-	ticket, refused := m.submit(now, sub, slot{job: job, wait: w})
+	ticket, refused := m.submit(now, sub, slot{job: job, wait: w, owner: &w.loan})
 	m.act(now)
 	m.unlock()
 	if refused != nil {
@@ -269,12 +271,14 @@ func (m *Master) Execute(ctx context.Context, job []byte, c Call) ([]byte, error
 		return nil, refused
 	}
 	m.wait(ctx, w, ticket, c.Progress)
+	w.loan.Recall() // a worker may be sent it still, if nobody waited for its answer
 	return w.result(ctx, &sub, job, limited)
 }
 
-// queue queues a message, which is written when the mutex is free again.
-func (m *Master) queue(l *zmq.Link, head, body []byte) error {
-	err := l.Queue(head, body)
+// queue queues a message, which is written when the mutex is free again. Its body
+// is of owner, if that is not nil.
+func (m *Master) queue(l *zmq.Link, head, body []byte, owner zmq.Owner) error {
+	err := l.QueueBody(head, body, owner)
 	if n := len(m.dirty); err == nil && (n == 0 || m.dirty[n-1] != l) {
 		m.dirty = append(m.dirty, l)
 	}

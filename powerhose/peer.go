@@ -165,7 +165,7 @@ func (p *peer) give(a *dispatch.Action, s *slot) {
 		var b []byte
 		if b, err = h.Append(m.head[:0]); err == nil {
 			m.head = b
-			err = m.queue(p.work, b, s.job)
+			err = m.queue(p.work, b, s.job, s.owner)
 		}
 	}
 	at := &p.ordinal[p.jobs%uint64(len(p.ordinal))]
@@ -517,7 +517,7 @@ func (m *Master) progress(s *slot, msg *zmq.Message) {
 		h := wire.Head{Type: wire.Progress, Number: s.number}
 		if b, err := h.Append(m.head[:0]); err == nil {
 			m.head = b
-			_ = m.queue(c.reg, b, msg.Frames[1])
+			_ = m.queue(c.reg, b, msg.Frames[1], msg)
 		}
 		return
 	}
@@ -535,9 +535,9 @@ func (p *peer) call(now time.Duration, h *wire.Head, job []byte, msg *zmq.Messag
 	}
 	c := submissionOf(h)
 	c.Kind = bytes.Clone(c.Kind)
-	ticket, refused := p.m.submit(now, c, slot{job: job, caller: p, number: h.Number, owned: msg})
+	ticket, refused := p.m.submit(now, c, slot{job: job, caller: p, number: h.Number, owner: msg, owned: msg})
 	if refused != nil {
-		p.send(refused.head(h.Number), refused.Detail)
+		p.send(refused.head(h.Number), refused.Detail, nil)
 		return false
 	}
 	p.calls[h.Number] = ticket
@@ -553,23 +553,25 @@ func (p *peer) answer(a *dispatch.Action, s *slot, worker string, msg *zmq.Messa
 	delete(p.calls, s.number)
 	var said wire.Head
 	var body []byte
+	var owner zmq.Owner
 	if msg != nil {
 		body, _ = decode(msg, &said)
+		owner = msg
 		defer msg.Release()
 	}
 	if a.Code == wire.OK {
 		p.send(wire.Head{
 			Type: wire.Reply, Number: s.number, Attempt: a.Attempt, PID: a.PID, Wait: microseconds(a.Wait), Run: microseconds(a.Run), Name: []byte(worker),
-		}, body)
+		}, body, owner)
 		return
 	}
 	e := errorOf(a, worker, &s.call, s.job, string(said.Text), body)
-	p.send(e.head(s.number), body)
+	p.send(e.head(s.number), body, owner)
 }
 
 // send writes to a caller. One that does not read is closed, and its calls are
 // cancelled.
-func (p *peer) send(h wire.Head, body []byte) {
+func (p *peer) send(h wire.Head, body []byte, owner zmq.Owner) {
 	b, err := h.Append(p.m.head[:0])
 	switch {
 	case err != nil:
@@ -577,7 +579,7 @@ func (p *peer) send(h wire.Head, body []byte) {
 		err = zmq.ErrFull
 	default:
 		p.m.head = b
-		err = p.m.queue(p.reg, b, body)
+		err = p.m.queue(p.reg, b, body, owner)
 	}
 	if errors.Is(err, zmq.ErrFull) {
 		p.m.log(p.id(), "caller (%s) is closed: it does not read", p.id())

@@ -176,6 +176,7 @@ type session struct {
 	left     bool          // we have said DRAIN
 	over     bool          // nothing is sent any more, and nothing is started
 	head     []byte
+	loan     zmq.Loan       // of the answer that is being written
 	links    sync.WaitGroup // that are served
 }
 
@@ -734,19 +735,19 @@ func (s *server) leave(code wire.Code) {
 
 // send writes a message to the work link.
 func (n *session) send(h *wire.Head, body []byte) {
-	n.queue(h, body)
+	n.queue(h, body, nil)
 	n.work.Push()
 }
 
-// queue is send without the writing.
-func (n *session) queue(h *wire.Head, body []byte) {
+// queue is send without the writing, and may leave the body to a loan.
+func (n *session) queue(h *wire.Head, body []byte, loan zmq.Owner) {
 	b, err := h.Append(n.head[:0])
 	if err != nil {
 		return
 	}
 	n.head = b
 	if h.Type.HasBody() {
-		_ = n.work.Queue(b, body)
+		_ = n.work.QueueBody(b, body, loan)
 	} else {
 		_ = n.work.Queue(b)
 	}
@@ -886,10 +887,11 @@ func (s *server) answer(n *session, j *Job, h *wire.Head, body []byte) {
 		s.mu.Unlock()
 		return
 	}
-	n.queue(h, body)
+	n.queue(h, body, &n.loan)
 	s.mu.Unlock()
 	n.work.Push()
 	_ = n.work.Flush(context.Background()) // it ends with the link
+	n.loan.Recall()                        // which may not have written it
 }
 
 // call runs the handler. A panic is an error of the job.
