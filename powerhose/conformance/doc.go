@@ -13,9 +13,10 @@
 //	die - MARK              SIGKILL
 //	nap MS TEXT             itself, after so many milliseconds
 //	big N                   N bytes
-//	progress                three messages
+//	progress N              N messages
 //	error TEXT, reject, break
 //	fork FILE               a child that lives until FILE is there: its pid
+//	play ID OP ARG          one of TestRandom, whose start is in the ledger
 //
 // MARK and END are files that get a line, with pid and attempt, when the job is
 // begun and when it is done: what is run twice is seen. Any other job is its own

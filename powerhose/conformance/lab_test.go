@@ -166,7 +166,16 @@ func goWorker() int {
 	defer stop()
 	w := powerhose.Worker{
 		Master: os.Getenv("POWERHOSE_MASTER"), Name: os.Getenv("NAME"), Socket: os.Getenv("SOCKET"), Window: number("WINDOW"), MaxJobs: number("MAXJOBS"),
-		Notify: os.Getenv("NOTIFY_SOCKET"), Log: func(line string) { fmt.Fprintln(os.Stderr, line) },
+		Kinds: strings.Fields(os.Getenv("KINDS")), Notify: os.Getenv("NOTIFY_SOCKET"), Log: func(line string) { fmt.Fprintln(os.Stderr, line) },
+	}
+	if path := os.Getenv("LEDGER"); path != "" {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 3
+		}
+		defer f.Close()
+		ledger = f
 	}
 	err := w.Serve(ctx, work)
 	var lost *powerhose.MasterError
@@ -214,6 +223,8 @@ func work(ctx context.Context, j *powerhose.Job) ([]byte, error) {
 	words := append(strings.SplitN(string(j.Body[:min(len(j.Body), 1000)]), " ", 5), "", "", "", "")
 	arg, begun, done := words[1], words[2], words[3]
 	switch words[0] {
+	case "play":
+		return play(ctx, j, arg, begun, done)
 	case "until":
 		if err := mark(begun, j); err != nil {
 			return nil, err
@@ -254,7 +265,11 @@ func work(ctx context.Context, j *powerhose.Job) ([]byte, error) {
 		}
 		return bytes.Repeat([]byte("b"), n), nil
 	case "progress":
-		for i := range 3 {
+		n, err := strconv.Atoi(arg)
+		if err != nil {
+			return nil, err
+		}
+		for i := range n {
 			j.Progress(strconv.AppendInt(nil, int64(i), 10))
 		}
 		return []byte("done"), nil
@@ -284,8 +299,9 @@ func goMaster() int {
 	}
 	m, err := powerhose.NewMaster(powerhose.MasterConfig{
 		Listen: os.Getenv("CONFORMANCE_MASTER"), Deadline: patience, BusyWait: patience, Window: number("WINDOW"), Tries: number("TRIES"),
-		Period: duration("PERIOD"), Short: duration("SHORT"), Grace: duration("GRACE"), MaxBody: int64(number("MAXBODY")),
-		Log: func(line string) { fmt.Fprintln(os.Stderr, line) },
+		Period: duration("PERIOD"), Short: duration("SHORT"), Grace: duration("GRACE"), MaxBody: int64(number("MAXBODY")), MaxWaiting: number("MAXWAITING"),
+		DrainTime: duration("DRAINTIME"),
+		Log:       func(line string) { fmt.Fprintln(os.Stderr, line) },
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -304,7 +320,7 @@ func goMaster() int {
 type proc struct {
 	testing.TB
 	*exec.Cmd
-	in     io.Closer
+	in     io.WriteCloser
 	exited chan struct{}
 
 	mu  sync.Mutex
@@ -326,12 +342,31 @@ func (p *proc) said() string {
 // start runs a program. It is killed at the end of the test, if it lives.
 func start(tb testing.TB, argv []string, env ...string) *proc {
 	tb.Helper()
+	p, err := launch(tb, nil, argv, env...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		p.kill()
+		if tb.Failed() {
+			tb.Logf("pid %d %q (%q):\n%s", p.pid(), argv, env, p.said())
+		}
+	})
+	return p
+}
+
+// launch runs a program, which dies with this one. Its output is kept, or goes to
+// out.
+func launch(tb testing.TB, out io.Writer, argv []string, env ...string) (*proc, error) {
 	p := &proc{TB: tb, Cmd: exec.Command(argv[0], argv[1:]...), exited: make(chan struct{})}
 	p.Env = append(append(os.Environ(), "NOTIFY_SOCKET=", "GORACE=atexit_sleep_ms=0"), env...)
 	p.Stdout, p.Stderr = p, p
+	if out != nil {
+		p.Stdout = out
+	}
 	in, err := p.StdinPipe()
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	p.in = in
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -347,16 +382,7 @@ func start(tb testing.TB, argv []string, env ...string) *proc {
 		}
 		close(p.exited)
 	}()
-	if err := <-started; err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		p.kill()
-		if tb.Failed() {
-			tb.Logf("pid %d %q (%q):\n%s", p.pid(), argv, env, p.said())
-		}
-	})
-	return p
+	return p, <-started
 }
 
 func (p *proc) pid() int                { return p.Process.Pid }

@@ -3,8 +3,10 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import time
+import zlib
 
 import powerhose
 
@@ -31,10 +33,57 @@ def fork(path):
     os._exit(0)
 
 
+def write(text):
+    os.write(ledger, (text + " %d\n" % time.time_ns()).encode())
+
+
+def cut(which):
+    """End one of the links of this process, under it."""
+    for fd in range(3, 64):
+        try:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                peer, own = sock.getpeername(), sock.getsockname()
+                if sock.family == socket.AF_UNIX and (own if which == b"work" else peer):
+                    sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def play(job, ident, op, arg):
+    write("S %s %d %d %d %s" % (ident.decode(), os.getpid(), job.attempt, job.repeatable, job.kind or "-"))
+    if op == b"nap":
+        time.sleep(int(arg) / 1e6)
+    elif op == b"hold":
+        end = time.monotonic() + job.remaining + 5
+        while time.monotonic() < end:
+            if job.cancelled:
+                write("E %s %d told" % (ident.decode(), os.getpid()))
+                raise powerhose.ErrCancelled("nobody waits")
+            time.sleep(0.001)
+        write("E %s %d over" % (ident.decode(), os.getpid()))
+    elif op == b"die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif op == b"cut":
+        cut(arg)
+    elif op == b"error":
+        raise powerhose.ErrApplication(ident.decode(), b"detail of " + ident)
+    elif op == b"reject":
+        raise powerhose.ErrRejected(ident.decode())
+    elif op == b"break":
+        sys.exit(ident.decode())
+    elif op == b"progress":
+        for i in range(3):
+            job.progress(b"%s %d" % (ident, i))
+    answer = b"%s %d %d %08x %d" % (ident, os.getpid(), job.attempt, zlib.crc32(job), len(job))
+    return answer + b"\n" + job if op == b"echo" else answer
+
+
 def work(job):
     words = job[:1000].split(b" ", 4)
     words += [b""] * (5 - len(words))
     word, arg, begun, done = words[0], words[1], words[2], words[3]
+    if word == b"play":
+        return play(job, arg, begun, done)
     if word == b"until":
         mark(begun, job)
         wait(arg)
@@ -59,7 +108,7 @@ def work(job):
     if word == b"big":
         return b"b" * int(arg)
     if word == b"progress":
-        for i in range(3):
+        for i in range(int(arg)):
             job.progress(b"%d" % i)
         return b"done"
     if word == b"error":
@@ -67,7 +116,7 @@ def work(job):
     if word == b"reject":
         raise powerhose.ErrRejected("not this one")
     if word == b"break":
-        raise KeyError("broken")
+        sys.exit("broken")
     if word == b"fork":
         return fork(arg.decode())
     return job
@@ -76,5 +125,14 @@ def work(job):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     env = os.environ.get
-    worker = powerhose.Worker(work, name=env("NAME"), socket=env("SOCKET"), window=int(env("WINDOW", "4")), max_jobs=int(env("MAXJOBS", "0")))
+    if env("LEDGER"):
+        ledger = os.open(env("LEDGER"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    worker = powerhose.Worker(
+        work,
+        name=env("NAME"),
+        socket=env("SOCKET"),
+        kinds=env("KINDS", "").split(),
+        window=int(env("WINDOW", "4")),
+        max_jobs=int(env("MAXJOBS", "0")),
+    )
     sys.exit(worker.run())
