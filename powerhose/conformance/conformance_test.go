@@ -82,6 +82,14 @@ var table = []struct {
 	{"recycle", each, recycle},
 	{"mixed-languages", together, mixed},
 	{"leak", together, leak},
+	{"progress", each, progress},
+	{"error", each, errorDetail},
+	{"reject", each, reject},
+	{"break", each, broken},
+	{"limits", each, limits},
+	{"about", each, about},
+	{"returned-after-bye", each, returnedAfterBye},
+	{"held", each, held},
 }
 
 // alone are cases that look at this whole process.

@@ -183,9 +183,34 @@ func (l listener) accept() *peer {
 	if err != nil {
 		l.Fatal(err)
 	}
+	return l.greet(nc)
+}
+
+func (l listener) greet(nc net.Conn) *peer {
+	l.Helper()
 	l.Cleanup(func() { nc.Close() })
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		l.Fatal(err)
 	}
 	return shake(l, nc, "ROUTER")
+}
+
+// worker is a master's part of a registration.
+func (l listener) worker() rawWorker {
+	l.Helper()
+	p := l.accept()
+	p.want(wire.Hello)
+	return l.attach(p)
+}
+
+// attach is what follows the HELLO of a worker. Its socket is beside that of the
+// master.
+func (l listener) attach(reg *peer) rawWorker {
+	l.Helper()
+	h := wire.Head{Type: wire.Welcome, Version: 1, Window: 4, Tries: 3, Period: 60000, MaxBody: 1 << 20, Incarnation: [16]byte{1}}
+	reg.send(h, "")
+	work := shake(l, dial(l, filepath.Join(filepath.Dir(l.Addr().String()), "w.sock")), "DEALER")
+	work.send(h, "")
+	work.want(wire.Hello)
+	return rawWorker{reg, work}
 }
