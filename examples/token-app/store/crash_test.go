@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	kills    = flag.Int("store.kills", 8, "how often TestKill kills")
+	kills    = flag.Int("store.kills", 5, "how often TestKill kills")
 	killSeed = flag.Uint64("store.seed", 0, "of TestKill; 0 is another one each time")
 )
 
@@ -128,7 +128,7 @@ func killed(t *testing.T, l *lab, random *rand.Rand, killServer bool) (lines []s
 		}
 		return err == nil
 	}
-	for range 1 + random.IntN(100) {
+	for range 1 + random.IntN(40) {
 		if !read() {
 			break
 		}

@@ -24,12 +24,12 @@ type NodeSettings struct {
 	Backoff   *bool
 }
 
-const nodeColumns = `n.id, s.service, n.node, n.capacity, n.available, n.current_load, n.downed, n.backoff`
+const nodeFields = `n.id, s.service, n.node, n.capacity, n.available, n.current_load, n.downed, n.backoff`
 
 var (
-	selectNodes = read(`SELECT ` + nodeColumns + ` FROM nodes n JOIN services s ON s.id = n.service
+	selectNodes = read(`SELECT ` + nodeFields + ` FROM nodes n JOIN services s ON s.id = n.service
 		WHERE $1 = '' OR s.service = $1 ORDER BY s.service, n.id`)
-	selectNode = read(`SELECT ` + nodeColumns + ` FROM nodes n JOIN services s ON s.id = n.service
+	selectNode = read(`SELECT ` + nodeFields + ` FROM nodes n JOIN services s ON s.id = n.service
 		WHERE n.service = $1 AND n.node = $2`)
 	insertNode = write(`INSERT INTO nodes (service, node, capacity, available, current_load, downed, backoff)
 		VALUES ($1, $2, $3, $4, 0, $5, $6) RETURNING id`)
