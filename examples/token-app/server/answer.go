@@ -21,6 +21,7 @@ type Refusal struct {
 	Description string
 	Conditions  map[string]string // "condition_urls"
 	Retry       bool              // tells the client when to come back
+	Cause       string            // a word for logs that the client is not told
 }
 
 // Error is the word and the description; neither has anything of the request.

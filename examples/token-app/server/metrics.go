@@ -14,12 +14,12 @@ import (
 // Metrics are the figures of one process, in the text format of Prometheus. No
 // label has anything that a client chooses.
 type Metrics struct {
-	requests, tokens, verified, limited, panics, setEvents *family
-	requestTime, stepTime                                  *family
-	families                                               []*family
-	gates                                                  []*Gate
-	mu                                                     sync.Mutex
-	more                                                   []func(io.Writer)
+	requests, tokens, verified, limited, panics, setEvents, broken *family
+	requestTime, stepTime                                          *family
+	families                                                       []*family
+	gates                                                          []*Gate
+	mu                                                             sync.Mutex
+	more                                                           []func(io.Writer)
 }
 
 // seconds are the bounds of the buckets of all times.
@@ -34,6 +34,7 @@ func NewMetrics() *Metrics {
 	m.limited = m.counter("tokenapp_limited_total", "Requests beyond a limit, by what it counts.", "by")
 	m.setEvents = m.counter("tokenapp_events_total", "Security events, by verdict.", "class")
 	m.panics = m.counter("tokenapp_panics_total", "Handlers that broke.")
+	m.broken = m.counter("tokenapp_broken_total", "Complaints of net/http about connections.")
 	m.requestTime = m.histogram("tokenapp_request_seconds", "Time of requests.", "route")
 	m.stepTime = m.histogram("tokenapp_step_seconds", "Time of the steps of requests for tokens.", "step")
 	return m
@@ -52,6 +53,9 @@ func (m *Metrics) Also(f func(io.Writer)) {
 	defer m.mu.Unlock()
 	m.more = append(m.more, f)
 }
+
+// Broken counts a connection of which net/http complains.
+func (m *Metrics) Broken() { m.broken.add(1) }
 
 // ServeHTTP writes the metrics.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, _ *http.Request) {

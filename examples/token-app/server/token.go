@@ -36,13 +36,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 
 	level := slog.LevelInfo
 	if err != nil {
-		refusal := s.asRefusal(r.Context(), err)
+		refusal, known := s.asRefusal(r.Context(), err)
+		if e.cause = refusal.Cause; !known {
+			e.cause = err.Error()
+		}
 		if refusal.Code >= 500 {
 			level = slog.LevelWarn
-			var known *Refusal
-			if !errors.As(err, &known) {
-				e.cause = err.Error()
-			}
 		}
 		e.code = refusal.Code
 		s.refuse(w, refusal)
@@ -58,16 +57,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	s.log.LogAttrs(r.Context(), level, "token", e.logAttrs()...)
 }
 
-// asRefusal is what the client is told of an error.
-func (s *Server) asRefusal(ctx context.Context, err error) *Refusal {
-	var refusal *Refusal
-	if errors.As(err, &refusal) {
-		return refusal
+// asRefusal is what the client is told of an error, and whether that is all that
+// is known of it.
+func (s *Server) asRefusal(ctx context.Context, err error) (no *Refusal, known bool) {
+	if errors.As(err, &no) {
+		return no, true
 	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return Unavailable("Elapsed")
+		return Unavailable("Elapsed"), false
 	}
-	return Unavailable("Resource is not available")
+	return Unavailable("Resource is not available"), false
 }
 
 // An answer is the body for a user who gets a token; clients want the members in

@@ -30,6 +30,7 @@ type Settings struct {
 	BrowserID *BrowserID // nil is not configured
 	OAuth     []OAuth
 	Events    []Events
+	Network   Network
 	Secrets   Secrets
 	Store     Store
 	Crypto    Crypto
@@ -71,7 +72,7 @@ type BrowserID struct {
 	AllowedIssuers []string
 	TrustedIssuers []string
 	Delegation     bool
-	LegacyIssuer   string // whose users nodes know by the local part of their address
+	LegacyDomain   string // whose users nodes know by the local part of their address
 	RS128          bool
 	MaxAge         time.Duration // of assertions
 	MaxCertificate time.Duration // of certificates
@@ -97,6 +98,12 @@ type Events struct {
 	Issuer    string
 	Audiences []string
 	JWKS      string
+}
+
+// Network is the section [network]: how issuers are reached.
+type Network struct {
+	PrivateHosts []string // that may be at addresses which are not those of the internet
+	Roots        string   // file with certificates, in PEM, of those who vouch for hosts
 }
 
 // Secrets is the section [secrets]: files, in which each line is a secret and the
@@ -219,6 +226,8 @@ func (s *Settings) section(r reader, g group) (keys, error) {
 	case "events":
 		s.Events = append(s.Events, Events{Name: label})
 		return r.events(&s.Events[len(s.Events)-1]), nil
+	case "network":
+		return keys{"private_hosts": words(&s.Network.PrivateHosts), "roots": r.path(&s.Network.Roots)}, nil
 	case "secrets":
 		return keys{"master": r.path(&s.Secrets.Master), "nodes": r.path(&s.Secrets.Nodes), "fixed": r.path(&s.Secrets.Fixed), "metrics": r.path(&s.Secrets.Metrics)}, nil
 	case "store":
@@ -255,7 +264,7 @@ func (s *Settings) section(r reader, g group) (keys, error) {
 		return k, nil
 	}
 	return nil, fmt.Errorf("unknown section [%s]%s", g.name,
-		meant(kind, []string{"server", "service", "browserid", "oauth", "events", "secrets", "store", "crypto", "limits", "node_types"}))
+		meant(kind, []string{"server", "service", "browserid", "oauth", "events", "network", "secrets", "store", "crypto", "limits", "node_types"}))
 }
 
 // A reader knows what paths are relative to.
@@ -308,7 +317,7 @@ func (r reader) browserID(b *BrowserID) keys {
 		"allowed_issuers": hosts(&b.AllowedIssuers),
 		"trusted_issuers": hosts(&b.TrustedIssuers),
 		"delegation":      yes(&b.Delegation),
-		"legacy_issuer":   host(&b.LegacyIssuer),
+		"legacy_domain":   host(&b.LegacyDomain),
 		"rs128":           yes(&b.RS128),
 		"max_age":         length(&b.MaxAge),
 		"max_certificate": length(&b.MaxCertificate),
@@ -368,16 +377,13 @@ func (s *Settings) check(name string, groups []group) []error {
 				in("browserid", "trusted_issuers: %s is not among the allowed_issuers", t)
 			}
 		}
-		if b.LegacyIssuer != "" && !slices.Contains(b.AllowedIssuers, b.LegacyIssuer) {
-			in("browserid", "legacy_issuer: %s is not among the allowed_issuers", b.LegacyIssuer)
-		}
 		if len(b.Audiences) == 0 {
 			b.Audiences = []string{s.Server.Origin}
 		}
 	}
-	legacy := 0
-	if s.BrowserID != nil && s.BrowserID.LegacyIssuer != "" {
-		legacy++
+	var legacy []string
+	if s.BrowserID != nil && s.BrowserID.LegacyDomain != "" {
+		legacy = append(legacy, s.BrowserID.LegacyDomain)
 	}
 	issuers := map[string]string{}
 	for _, o := range s.OAuth {
@@ -402,11 +408,12 @@ func (s *Settings) check(name string, groups []group) []error {
 			in(section, "introspection needs client_id and client_secret, a file")
 		}
 		if o.EmailDomain != "" {
-			legacy++
+			legacy = append(legacy, o.EmailDomain)
 		}
 	}
-	if legacy > 1 {
-		errs = append(errs, fmt.Errorf("%s: one issuer at most has legacy_issuer or email_domain: nodes could not tell the users of two of them apart", name))
+	slices.Sort(legacy)
+	if legacy = slices.Compact(legacy); len(legacy) > 1 {
+		errs = append(errs, fmt.Errorf("%s: legacy_domain and email_domain are %s: nodes could not tell the users of two domains apart", name, strings.Join(legacy, " and ")))
 	}
 	for _, e := range s.Events {
 		if e.Issuer == "" || e.JWKS == "" || len(e.Audiences) == 0 {

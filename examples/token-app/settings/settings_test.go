@@ -29,7 +29,7 @@ func TestFull(t *testing.T) {
 		},
 		BrowserID: &BrowserID{
 			Audiences: []string{"https://token.example.com", "https://other.example.com"}, AllowedIssuers: []string{"idp.example.com", "idp.example.org"},
-			TrustedIssuers: []string{"idp.example.com"}, Delegation: true, LegacyIssuer: "idp.example.com", MaxAge: 5 * time.Minute, MaxCertificate: 24 * time.Hour,
+			TrustedIssuers: []string{"idp.example.com"}, Delegation: true, LegacyDomain: "idp.example.com", MaxAge: 5 * time.Minute, MaxCertificate: 24 * time.Hour,
 		},
 		OAuth: []OAuth{
 			{Name: "corp", Issuer: "https://sso.example.com/realms/corp", Audiences: []string{"https://token.example.com"}, Scope: "storage",
@@ -38,6 +38,7 @@ func TestFull(t *testing.T) {
 				ClientID: "token-app", ClientSecret: "testdata/secrets/opaque", Types: []string{"at+jwt"}},
 		},
 		Events:    []Events{{Name: "corp", Issuer: "https://sso.example.com/realms/corp", Audiences: []string{"https://token.example.com"}, JWKS: "https://sso.example.com/jwks"}},
+		Network:   Network{PrivateHosts: []string{"sso.example.com", "idp.example.net:8443"}, Roots: "testdata/roots.pem"},
 		Secrets:   Secrets{Master: "testdata/secrets/master", Metrics: "/etc/token-app/metrics"},
 		Store:     Store{URL: "testdata/secrets/database"},
 		Crypto:    Crypto{Workers: true, Slots: 4, Wait: 250 * time.Millisecond, Deadline: 2 * time.Second},
@@ -125,8 +126,8 @@ func TestMistakes(t *testing.T) {
 		{"introspection without secret", more("[oauth:a]\nissuer = https://a\nintrospection = https://a/j\nscope = s\nclient_id = b\n"), `x.ini:10: [oauth:a]: introspection needs client_id and client_secret, a file`},
 		{"credentials in a URL", more("[oauth:a]\nissuer = https://u:p@a\n"), `x.ini:11: [oauth:a] issuer: it is not an https URL`},
 		{"oauth without name", more("[oauth:]\n"), `x.ini:10: [oauth:]: a section is written [oauth:NAME]`},
-		{"two legacy issuers", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = a.example\n[oauth:b]\nissuer = https://b\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = a.example\n"),
-			`x.ini: one issuer at most has legacy_issuer or email_domain: nodes could not tell the users of two of them apart`},
+		{"two legacy domains", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = a.example\n[oauth:b]\nissuer = https://b\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = b.example\n"),
+			`x.ini: legacy_domain and email_domain are a.example and b.example: nodes could not tell the users of two domains apart`},
 		{"an issuer twice", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\n[oauth:b]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\n"),
 			`x.ini:15: [oauth:b]: issuer: [oauth:a] has it too`},
 		{"events", more("[events:a]\nissuer = https://a\n"), `x.ini:10: [events:a]: issuer, audiences and jwks have to be there`},
