@@ -334,8 +334,8 @@ func judge(t *testing.T, m *Master, dir string, local *caller) {
 	if sum := c.Results + c.Errors + c.Busy + c.NoWorker + c.QueueFull + c.Timeouts + c.Lost + c.Cancelled + c.Drained; sum != c.Total {
 		t.Errorf("%d calls have %d answers: %+v", c.Total, sum, c)
 	}
-	if failed := len(answers) - outcomes[""]; failed == 0 || failed > len(answers)/2 {
-		t.Errorf("%d of %d calls have no result; that is not the network that this is about", failed, len(answers))
+	if len(outcomes) == 1 {
+		t.Errorf("all of %d calls end alike; that is not the network that this is about", len(answers))
 	}
 }
 
