@@ -114,8 +114,8 @@ var table = []Package{
 	{
 		Path: "powerhose/cpp",
 		Idea: "the worker in C++: headers, and their tests",
-		May:  []string{"powerhose/internal/wire"},
-		Why:  "a worker knows the protocol, and nothing of how a master decides",
+		May:  []string{"powerhose/internal/wire", "internal/zmq"},
+		Why:  "a worker knows the protocol, and nothing of how a master decides; its tests play masters over TCP",
 	},
 	{
 		Path: "powerhose/conformance",

@@ -65,7 +65,7 @@ func compile(dir, name string) (string, error) {
 	}
 	program := filepath.Join(dir, name)
 	args := append(strict[:len(strict):len(strict)], "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-		"-Iinclude", "-o", program, filepath.Join("testdata", name+".cpp"))
+		"-Iinclude", "-o", program, filepath.Join("testdata", name+".cpp"), "-lsodium")
 	out, err := exec.Command("g++", args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("g++ %s: %v\n%s", strings.Join(args, " "), err, out)

@@ -1,4 +1,4 @@
-// Package cpp is powerhose for C++: a worker in three headers, in
+// Package cpp is powerhose for C++: a worker in headers, in
 // include/powerhose, with a CMake package. README.md shows how it is used.
 //
 // There is no Go in it but for its tests. The other side of a worker is a

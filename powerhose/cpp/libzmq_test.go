@@ -1,7 +1,9 @@
 package cpp
 
 import (
+	"bufio"
 	"encoding/hex"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -22,41 +24,62 @@ func TestLibzmq(t *testing.T) {
 	}
 	m := newMaster(t)
 	m.l.Close()
+	playLibzmq(t, m.welcome, []string{python, "testdata/master.py"}, nil, "ipc://"+m.path, func(string) *process { return m.start("retry=50") })
+}
+
+// playLibzmq runs a master on libzmq at an endpoint, and a worker that start
+// starts for it.
+func playLibzmq(t *testing.T, welcome wire.Head, argv, env []string, endpoint string, start func(endpoint string) *process) {
+	t.Helper()
 	enc := func(h wire.Head) string { return hex.EncodeToString(encode(t, &h)) }
 	job := func(n uint64, body string) string {
 		return enc(wire.Head{Type: wire.Job, Number: n, Left: 60000, Attempt: 1}) + ":" + hex.EncodeToString([]byte(body))
 	}
 	long := strings.Repeat("\x00long", 20000) // not one frame of libzmq's buffers
-	cmd := exec.Command(python, "testdata/master.py", m.path, enc(m.welcome), enc(wire.Head{Type: wire.Drain, Code: wire.Stop}), enc(wire.Head{Type: wire.Bye, Code: wire.Stop}))
+	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], endpoint, enc(welcome),
+		enc(wire.Head{Type: wire.Drain, Code: wire.Stop}), enc(wire.Head{Type: wire.Bye, Code: wire.Stop}))...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdin = strings.NewReader(strings.Join([]string{job(1, "a\x00b"), job(2, ""), job(3, long), job(4, "throw-int")}, "\n"))
 	cmd.WaitDelay = patience
-	var stderr strings.Builder
+	var stderr output
 	cmd.Stderr = &stderr
-	p := m.start("retry=50")
-	out, err := cmd.Output()
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatalf("master.py: %v; tools/setup test installs what it needs\n%s", err, stderr.String())
+		t.Fatal(err)
 	}
-	p.exits(0, "leaves: the master asks for it")
-	lines := strings.Fields(string(out))
-	if len(lines) < 2 || lines[0] != lines[1] {
-		t.Fatalf("the HELLOs differ:\n%s", out)
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: %v; tools/setup test installs what it needs", argv, err)
 	}
+	out := bufio.NewReader(stdout)
+	line := func() string {
+		s, _ := out.ReadString('\n') // an end is seen below
+		return strings.TrimSuffix(s, "\n")
+	}
+	p := start(line())
+	first, second := line(), line()
 	var got []string
-	for _, l := range lines[2:] {
-		head, body, _ := strings.Cut(l, ":")
+	for range 6 {
+		head, body, _ := strings.Cut(line(), ":")
 		b, err := hex.DecodeString(head)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var h wire.Head
-		if err := wire.Decode(b, &h); err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = wire.Decode(b, &h)
+		}
+		if err != nil {
+			t.Errorf("%q: %v", head, err)
+			break
 		}
 		got = append(got, h.Type.String())
 		if h.Number == 3 && body != hex.EncodeToString([]byte(long)) {
 			t.Errorf("a body of %d bytes came back as %d others", len(long), len(body)/2)
 		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %v\n%s", argv, err, stderr.String())
+	}
+	p.exits(0, "leaves: the master asks for it")
+	if first != second || first == "" {
+		t.Errorf("the HELLOs differ: %q, %q", first, second)
 	}
 	if want := "RESULT RESULT RESULT ERROR DRAIN BYE"; strings.Join(got, " ") != want {
 		t.Errorf("the master got %q, want %s", got, want)

@@ -21,7 +21,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := read("include/powerhose/*.hpp", "CMakeLists.txt", "examples/*"); err != nil {
+	if err := read("include/powerhose/*.hpp", "CMakeLists.txt", "powerhose-config.cmake", "examples/*"); err != nil {
 		t.Fatal(err)
 	}
 	dir := scratch(t)
@@ -53,6 +53,8 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("the commands of README.md: %v\n%s", err, out)
 	}
 
+	buildCurve(t, dir)
+
 	start := func(program string, args ...string) (*process, *link, wire.Head) {
 		t.Helper()
 		m := newMaster(t)
@@ -74,6 +76,17 @@ func TestReadme(t *testing.T) {
 	do(work, 2, "upper", "")
 	work.fails(2, wire.Application, "nothing to do")
 	p.leaves(work)
+
+	// Without curve.hpp it has no TCP, and with it all that there is.
+	m := newTCPMaster(t)
+	m.serve(m.worker)
+	env := append(os.Environ(), "POWERHOSE_MASTER="+m.ln.Endpoint(), "POWERHOSE_KEY="+m.key, "POWERHOSE_MASTER_KEY="+m.public)
+	cmd = exec.Command(filepath.Join(dir, "example/worker"), "cpp.1", "tcp://127.0.0.1:0")
+	cmd.Env = env
+	m.startCommand(cmd).exits(2, m.ln.Endpoint()+": TCP needs CURVE; include powerhose/curve.hpp, and link libsodium")
+	cmd = exec.Command(filepath.Join(dir, "upper-tcp"))
+	cmd.Env = env
+	m.startCommand(cmd).exits(2, "a worker of "+m.ln.Endpoint()+" needs a socket: give tcp://HOST:PORT")
 
 	p, work, h = start("example/worker", "cpp.1")
 	if got := kindsOf(h); strings.Join(got, " ") != "burn echo upper" || string(h.Name) != "cpp.1" {
@@ -110,4 +123,39 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	p.leaves(work)
+}
+
+// buildCurve uses the component curve of the package that was installed in dir, and
+// one that there is not.
+func buildCurve(t *testing.T, dir string) {
+	t.Helper()
+	project := filepath.Join(dir, "tcp")
+	if err := os.Mkdir(project, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"main.cpp": "#include <powerhose/curve.hpp>\nint main() { return powerhose::detail::read_keys == nullptr || sodium_init() < 0; }\n",
+		"CMakeLists.txt": "cmake_minimum_required(VERSION 3.16)\nproject(tcp LANGUAGES CXX)\nfind_package(powerhose 0.1 CONFIG REQUIRED COMPONENTS ${PART})\n" +
+			"add_executable(main main.cpp)\ntarget_link_libraries(main PRIVATE powerhose::curve)\n",
+	} {
+		if err := os.WriteFile(filepath.Join(project, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmake := func(part string) (string, error) {
+		cmd := exec.Command("cmake", "-S", project, "-B", filepath.Join(project, part), "-DPART="+part, "-DCMAKE_PREFIX_PATH="+filepath.Join(dir, "prefix"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := cmake("rust"); err == nil || !strings.Contains(out, "there is no component rust; there is curve") {
+		t.Errorf("a component that there is not: %v\n%s", err, out)
+	}
+	if out, err := cmake("curve"); err != nil {
+		t.Fatalf("the component curve: %v\n%s", err, out)
+	}
+	for _, argv := range [][]string{{"cmake", "--build", filepath.Join(project, "curve")}, {filepath.Join(project, "curve/main")}} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", argv, err, out)
+		}
+	}
 }

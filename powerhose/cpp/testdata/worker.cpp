@@ -6,7 +6,7 @@
 
 #include <iostream>
 #include <memory>
-#include <powerhose/worker.hpp>
+#include <powerhose/curve.hpp>
 #include <sstream>
 
 namespace {
@@ -61,6 +61,25 @@ Result fork_child(const std::string &fifo) {
 
 std::vector<std::string> grown;
 
+// outages lists for how long this process waits for a host that is out of reach,
+// for each of its connections over TCP.
+std::string outages() {
+  std::string all;
+  for (int fd = 3; fd < 256; fd++) {
+    int ms = 0, alive = 0;
+    socklen_t size = sizeof ms;
+    sockaddr_storage peer{};
+    socklen_t peer_size = sizeof peer;
+    if (::getpeername(fd, reinterpret_cast<sockaddr *>(&peer), &peer_size) != 0 ||
+        ::getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &size) != 0 ||
+        ::getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &size) != 0) {
+      continue;
+    }
+    all += (all.empty() ? "" : " ") + std::to_string(alive != 0 ? ms : -1);
+  }
+  return all;
+}
+
 int own_looks = -1;  // so often the worker is who it is; then somebody else
 
 Result work(Job &job) {
@@ -108,6 +127,7 @@ Result work(Job &job) {
     for (int c = 0; (c = std::fgetc(pipe.get())) != EOF;) out += static_cast<char>(c);
     return out;
   }
+  if (verb == "outage") return outages();
   if (verb == "grow") {
     grown.emplace_back(std::stoul(rest), 'g');
     return "grown";
@@ -133,6 +153,9 @@ int main(int argc, char **argv) {
     if (key == "master") c.master = value;
     else if (key == "name") c.name = value;
     else if (key == "socket") c.socket = value;
+    else if (key == "listen") c.listen = value;
+    else if (key == "key") c.key = value;
+    else if (key == "master_key") c.master_key = value;
     else if (key == "kind") c.kinds.push_back(value);
     else if (key == "window") c.window = static_cast<unsigned>(std::stoul(value));
     else if (key == "max_jobs") c.max_jobs = std::stoul(value);

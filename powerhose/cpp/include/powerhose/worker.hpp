@@ -26,6 +26,7 @@
 #include <random>
 #include <sys/random.h>
 
+#include "powerhose/tcp.hpp"
 #include "powerhose/wire.hpp"
 #include "powerhose/zmtp.hpp"
 
@@ -35,12 +36,20 @@ using std::chrono::milliseconds;
 
 // A Config says what a worker is. What is not set has a default.
 struct Config {
-  std::string master = {};              // path of the master's socket; default $POWERHOSE_MASTER
+  std::string master = {};              // path of the master's socket, or tcp://HOST:PORT; default $POWERHOSE_MASTER
   std::string name = {};                // default PROGRAM-PID
   std::string socket = {};              // path of the own socket; default NAME.sock beside the master's
   std::vector<std::string> kinds = {};  // of jobs that it takes; none takes every job
   unsigned window = 4;                  // jobs that it is willing to hold, 1 to 16
   std::vector<uid_t> masters = {};      // users that a master may have besides our own
+
+  // A master at tcp://HOST:PORT is on another host. The program includes
+  // powerhose/curve.hpp then, socket is tcp://HOST:PORT too, at which the master
+  // reaches this worker and from which it sees it come (port 0 is one that is
+  // free), and the window is 1.
+  std::string listen = {};      // where it listens, if that is not socket: tcp://HOST:PORT, where * is every address
+  std::string key = {};         // file of the own secret key; default $POWERHOSE_KEY
+  std::string master_key = {};  // file of the master's public key; default $POWERHOSE_MASTER_KEY
 
   // After so many jobs, at this age (or up to a tenth earlier, at random), or
   // with so many bytes in memory it leaves, for the supervisor to replace it.
@@ -311,7 +320,7 @@ class Worker {
       Worker *w;
       ~Cleaner() { w->close(); }
     } cleaner{this};
-    if (const std::string e = listener_->listen(config_.socket, own_name_); !e.empty()) {
+    if (const std::string e = listen(); !e.empty()) {
       log(e);
       return failed;
     }
@@ -319,6 +328,7 @@ class Worker {
     jobs_ = 0;
     detail::random_bytes(incarnation_.data(), incarnation_.size());
     incarnation_[0] |= 1;  // all zeros is none
+    places_.clear();
     std::uint64_t seed = 0;
     detail::random_bytes(&seed, sizeof seed);
     random_.seed(seed);
@@ -358,7 +368,10 @@ class Worker {
       }
       config_.name = program + "-" + std::to_string(::getpid());
     }
-    if (config_.socket.empty()) {
+    const bool tcp = detail::is_tcp(config_.master);
+    if (tcp) {
+      own_name_ = false;
+    } else if (config_.socket.empty()) {
       const std::size_t slash = config_.master.rfind('/');
       config_.socket = (slash == std::string::npos ? std::string(".") : config_.master.substr(0, slash)) + "/" + config_.name + ".sock";
     } else {
@@ -374,9 +387,84 @@ class Worker {
       if (k.empty() || k.size() > 32 || !wire::detail::word(k)) return "\"" + k + "\" is no kind: 1 to 32 letters, digits and . _ + -";
       wire::Kinds::add(kinds_, k);
     }
+    if (tcp) return complete_tcp();
+    if (!config_.key.empty() || !config_.master_key.empty()) return config_.master + ": a Unix socket has no keys; they are for tcp://HOST:PORT";
+    if (!config_.listen.empty()) return config_.listen + ": listen is for a socket over TCP";
+    if (detail::is_tcp(config_.socket)) return config_.socket + ": the master is at a Unix socket, " + config_.master + "; so is its worker";
     sockaddr_un unused;
     if (std::string e = detail::address(config_.master, unused); !e.empty()) return e;
     return detail::address(config_.socket, unused);
+  }
+
+  // complete_tcp is complete for a master on another host.
+  std::string complete_tcp() {
+    const std::string hint = "give tcp://HOST:PORT, the address at which the master reaches this worker; port 0 is one that is free";
+    std::string host;
+    unsigned port = 0;
+    if (std::string e = detail::split(config_.master, host, port); !e.empty()) return e;
+    if (port == 0) return config_.master + ": a master has a port";
+    if (config_.socket.empty()) return "a worker of " + config_.master + " needs a socket: " + hint;
+    if (!detail::is_tcp(config_.socket)) return config_.socket + ": a master at " + config_.master + " cannot reach this socket: " + hint;
+    if (std::string e = detail::split(config_.socket, host, port); !e.empty()) return e;
+    std::vector<detail::Place> number;
+    const bool named = !detail::resolve(config_.socket, number, AI_NUMERICHOST).empty();
+    if (host == "*" || (!named && number[0].everywhere())) return config_.socket + ": that is every address of this host: " + hint;
+    if (!config_.listen.empty()) {
+      if (!detail::is_tcp(config_.listen)) return config_.listen + ": not tcp://HOST:PORT, where a worker over TCP listens";
+      if (port == 0) return config_.socket + ": give the port that leads to " + config_.listen;
+      if (std::string e = detail::split(config_.listen, host, port); !e.empty()) return e;
+    }
+    const auto file = [&](std::string &path, const char *variable) {
+      const char *value = std::getenv(variable);
+      if (path.empty() && value != nullptr) path = value;
+      return !path.empty();
+    };
+    if (!file(config_.key, "POWERHOSE_KEY")) return config_.master + ": TCP needs a key; set POWERHOSE_KEY";
+    if (!file(config_.master_key, "POWERHOSE_MASTER_KEY")) return config_.master + ": TCP needs the key of the master; set POWERHOSE_MASTER_KEY";
+    if (detail::read_keys == nullptr) return config_.master + ": TCP needs CURVE; include powerhose/curve.hpp, and link libsodium";
+    config_.window = 1;  // a reset can overtake what was written before it
+    return {};
+  }
+
+  // listen takes the own socket. It returns an error text, or nothing.
+  std::string listen() {
+    told_ = config_.socket;
+    keys_.reset();
+    if (!detail::is_tcp(config_.master)) return listener_->listen(config_.socket, own_name_);
+    if (std::string e = detail::read_keys(config_.key, config_.master_key, keys_); !e.empty()) return e;
+    Fd fd;
+    if (config_.listen.empty()) {
+      if (std::string e = detail::listen(config_.socket, fd, told_); !e.empty()) return e;
+    } else {
+      std::vector<detail::Place> places;
+      if (std::string e = detail::resolve(config_.socket, places); !e.empty()) return e;
+      if (std::string e = detail::listen(config_.listen, fd, told_); !e.empty()) return e;
+      told_ = places[0].text();
+    }
+    listener_->adopt(std::move(fd));
+    return {};
+  }
+
+  // connect begins the registration link. It returns an error text, or nothing.
+  std::string connect() {
+    Fd fd;
+    if (!keys_) {
+      sockaddr_un to;
+      detail::address(config_.master, to);
+      std::string who;
+      if (const int e = detail::dial(to, fd); e != 0) return detail::error_text(e);
+      if (!admitted(fd.get(), who)) return who;
+      registration_ = Link(std::move(fd), Link::Role::dealer);
+    } else {
+      // Each try has the next address of the host; then its name is looked up anew.
+      if (next_place_ >= places_.size()) {
+        next_place_ = 0;
+        if (std::string e = detail::resolve(config_.master, places_); !e.empty()) return e;
+      }
+      if (const int e = detail::dial(places_[next_place_++], fd); e != 0) return detail::error_text(e);
+      registration_ = Link(std::move(fd), Link::Role::dealer, keys_->mechanism(false));
+    }
+    return registration_.ended() ? registration_.end().text : std::string();
   }
 
   void close() {
@@ -449,20 +537,9 @@ class Worker {
     attached_ = {};
     leaving_ = false;
     bye_sent_ = false;
-    sockaddr_un to;
-    detail::address(config_.master, to);
-    Fd fd;
-    std::string who;
-    if (const int e = detail::dial(to, fd); e != 0) {
-      end(Ending::lost, config_.master + ": " + detail::error_text(e));
-    } else if (!admitted(fd.get(), who)) {
-      end(Ending::lost, config_.master + ": " + who);
-    } else {
-      registration_ = Link(std::move(fd), Link::Role::dealer);
-      step_until_ = Clock::now() + config_.handshake;
-      hello_sent_ = false;
-      if (registration_.ended()) end(Ending::lost, config_.master + ": " + registration_.end().text);
-    }
+    hello_sent_ = false;
+    step_until_ = Clock::now() + config_.handshake;
+    if (const std::string e = connect(); !e.empty()) end(Ending::lost, config_.master + ": " + e);
     while (ending_ == Ending::none) {
       // Before a job is started all is read that is there, and the end of a link
       // with it.
@@ -534,7 +611,7 @@ class Worker {
     if (phase_ == Phase::joining && now >= step_until_) {
       end(Ending::lost, "the master at " + config_.master + " did not answer in time");
     } else if (phase_ == Phase::attaching && now >= step_until_) {
-      end(Ending::lost, "the master did not connect to " + config_.socket + " in time");
+      end(Ending::lost, "the master did not connect to " + told_ + " in time");
     } else if (leaving_ && !running_ && now >= step_until_) {
       end(Ending::done, "the master did not say farewell in time");
     }
@@ -565,13 +642,18 @@ class Worker {
   void accept() {
     while (Fd fd = listener_->accept()) {
       std::string who;
-      if (!admitted(fd.get(), who)) {
-        log(config_.socket + ": " + who);
+      if (!keys_ && !admitted(fd.get(), who)) {
+        log(told_ + ": " + who);
         continue;
       }
       if (phase_ == Phase::ready) continue;  // there is one already
-      if (candidates_.size() == max_candidates) candidates_.erase(candidates_.begin());
-      candidates_.push_back({Link(std::move(fd), Link::Role::router), Clock::now() + config_.handshake});
+      if (candidates_.size() == max_candidates) {
+        // The oldest; whoever has shown a key is not pushed out by strangers.
+        auto out = std::find_if(candidates_.begin(), candidates_.end(), [](const Candidate &c) { return !c.link.open(); });
+        candidates_.erase(out == candidates_.end() ? candidates_.begin() : out);
+      }
+      if (keys_) detail::at_once(fd.get());
+      candidates_.push_back({Link(std::move(fd), Link::Role::router, keys_ ? keys_->mechanism(true) : nullptr), Clock::now() + config_.handshake});
     }
   }
 
@@ -627,7 +709,7 @@ class Worker {
     h.lowest = h.highest = wire::version;
     h.window = static_cast<std::uint8_t>(config_.window);
     h.name = config_.name;
-    h.socket = config_.socket;
+    h.socket = told_;
     h.kinds = kinds_;
     h.language = "c++17";
     h.library = "powerhose-cpp-0.1.0";
@@ -706,7 +788,7 @@ class Worker {
         i++;
         continue;
       }
-      if (got != Link::Got::nothing) log(config_.socket + ": a link was closed: " + link.end().text);
+      if (got != Link::Got::nothing) log(told_ + ": a link was closed: " + link.end().text);
       candidates_.erase(candidates_.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
@@ -716,6 +798,9 @@ class Worker {
     candidates_.clear();
     work_.set_max_body(max_body_);
     stirs_.work = true;  // more may have been read than the WELCOME
+    if (keys_) {
+      for (const Link *l : {&registration_, &work_}) detail::limit_outage(l->fd(), patience());
+    }
     phase_ = Phase::ready;
     attached_ = Clock::now();
     silent_ = 0;
@@ -930,6 +1015,10 @@ class Worker {
   Handler handler_;
   bool own_name_ = false;  // the name is of this process alone
   std::string kinds_;
+  std::string told_;            // the own socket, as the master is told
+  std::unique_ptr<Keys> keys_;  // of TCP
+  std::vector<detail::Place> places_;  // of the master over TCP
+  std::size_t next_place_ = 0;
   std::array<unsigned char, 16> incarnation_{}, master_{};
   pid_t pid_ = 0;
   std::mt19937_64 random_;

@@ -1,5 +1,6 @@
 // Links of the powerhose protocol: ZMTP 3 with the NULL mechanism over Unix
-// stream sockets, as docs/POWERHOSE.md has it.
+// stream sockets, or with one of powerhose/curve.hpp over TCP, as docs/POWERHOSE.md
+// has it.
 //
 // A Link never blocks unless it is told until when, takes no memory for a
 // length before bytes have come, and throws nothing but std::bad_alloc: it ends,
@@ -27,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -170,6 +172,58 @@ struct Message {
   std::string body;
 };
 
+// A Mechanism secures one link. It is one side of a handshake of commands, and then
+// puts frames into boxes. What is wrong with those of the peer is a text.
+class Mechanism {
+ public:
+  // A Step is what a command of the peer leads to.
+  struct Step {
+    std::string error;    // what is wrong with it
+    bool tell = false;    // the peer is told
+    bool done = false;    // it was the last one of the peer
+    std::string metadata; // of the peer, when it is done; it is judged before the answer is sent
+    std::string answer;   // a command, or nothing
+  };
+
+  Mechanism() = default;
+  Mechanism(const Mechanism &) = delete;
+  Mechanism &operator=(const Mechanism &) = delete;
+  virtual ~Mechanism() = default;
+
+  virtual std::string_view name() const = 0;  // in greetings
+  virtual bool server() const = 0;
+  virtual std::string begin() = 0;        // the command that is sent first, or nothing
+  virtual std::size_t most() const = 0;   // bytes of the longest command that may come next
+  virtual Step step(std::string_view command, std::string_view metadata) = 0;
+
+  virtual std::size_t boxed() const = 0;  // bytes that a box adds to a frame
+  // seal appends a box of flags and payload. It must be written before what is
+  // sealed later.
+  virtual void seal(std::string &to, std::uint8_t flags, std::string_view payload) = 0;
+  // open turns a box into its payload. It returns an error text, or nothing.
+  virtual std::string open(std::string &box, std::uint8_t &flags) = 0;
+};
+
+// Keys make the mechanisms of a worker's links over TCP.
+class Keys {
+ public:
+  Keys() = default;
+  Keys(const Keys &) = delete;
+  Keys &operator=(const Keys &) = delete;
+  virtual ~Keys() = default;
+
+  virtual std::unique_ptr<Mechanism> mechanism(bool server) const = 0;
+};
+
+namespace detail {
+
+// read_keys reads the own secret key and the master's public one from their files.
+// It returns an error text, or nothing. It is there if powerhose/curve.hpp is.
+using ReadKeys = std::string (*)(const std::string &key, const std::string &master_key, std::unique_ptr<Keys> &keys);
+inline ReadKeys read_keys = nullptr;
+
+}  // namespace detail
+
 // A Link is one connection. Who dialled is a DEALER, who listens a ROUTER.
 class Link {
  public:
@@ -183,8 +237,15 @@ class Link {
   };
 
   Link() = default;
-  Link(Fd fd, Role role) : fd_(std::move(fd)), role_(role), in_(in_size) {
-    put(std::string_view(greeting.data(), greeting.size()));
+  // Without a mechanism it is NULL.
+  Link(Fd fd, Role role, std::unique_ptr<Mechanism> mechanism = nullptr)
+      : fd_(std::move(fd)), role_(role), mechanism_(std::move(mechanism)), in_(in_size) {
+    if (mechanism_) {
+      std::fill(greeting_.begin() + 12, greeting_.begin() + 32, '\0');
+      mechanism_->name().copy(greeting_.data() + 12, 20);
+      greeting_[32] = mechanism_->server() ? 1 : 0;
+    }
+    put(std::string_view(greeting_.data(), greeting_.size()));
     flush();
   }
 
@@ -207,7 +268,7 @@ class Link {
         case Phase::ended:
           return Got::ended;
         case Phase::greeting:
-          if (!have(greeting.size())) return more_;
+          if (!have(greeting_.size())) return more_;
           if (!greet()) return Got::ended;
           break;
         case Phase::ready_flags:
@@ -238,6 +299,12 @@ class Link {
     if (wire::append(head, h)) return false;
     const bool with_body = wire::has_body(h.type);
     std::string frame;
+    if (mechanism_) {
+      sealed(frame, with_body ? flag_more : std::uint8_t{0}, head);
+      if (with_body) sealed(frame, 0, body);
+      write(frame, {});
+      return !ended();
+    }
     frame_head(frame, with_body ? flag_more : std::uint8_t{0}, head.size());
     frame += head;
     if (with_body) frame_head(frame, 0, body.size());
@@ -271,9 +338,10 @@ class Link {
   enum class Phase : std::uint8_t { greeting, ready_flags, flags, size, payload, ended };
 
   static constexpr std::uint8_t flag_more = 1, flag_long = 2, flag_command = 4;
+  static constexpr std::uint8_t boxed_command = 2;  // what flag_command is in a box
   static constexpr std::size_t in_size = 64 << 10;  // also what a length alone is worth
   static constexpr std::uint64_t max_command = 512;
-  static constexpr std::array<char, 64> greeting = {'\xff', 0, 0, 0, 0, 0, 0, 0, 1, '\x7f', 3, 0, 'N', 'U', 'L', 'L'};
+  static constexpr std::array<char, 64> null_greeting = {'\xff', 0, 0, 0, 0, 0, 0, 0, 1, '\x7f', 3, 0, 'N', 'U', 'L', 'L'};
 
   const char *role() const { return role_ == Role::dealer ? "DEALER" : "ROUTER"; }
   const char *other() const { return role_ == Role::dealer ? "ROUTER" : "DEALER"; }
@@ -296,6 +364,12 @@ class Link {
     const bool wide = size > 255;
     wire::detail::store8(b, static_cast<std::uint8_t>(flag | (wide ? flag_long : 0)));
     wire::detail::store(b, size, wide ? 8 : 1);
+  }
+
+  // sealed appends a frame with a box.
+  void sealed(std::string &to, std::uint8_t flags, std::string_view payload) {
+    frame_head(to, 0, mechanism_->boxed() + payload.size());
+    mechanism_->seal(to, flags, payload);
   }
 
   void put(std::string_view b) { out_.append(b); }
@@ -358,7 +432,7 @@ class Link {
       }
       if (!receive(in_.data() + tail_, in_.size() - tail_, tail_)) return false;
       // Who does not speak ZMTP is told from its first byte, not after a time.
-      if (phase_ == Phase::greeting && in_[head_] != greeting[0]) return no_more("the peer does not speak ZMTP 3");
+      if (phase_ == Phase::greeting && in_[head_] != greeting_[0]) return no_more("the peer does not speak ZMTP 3");
     }
     return true;
   }
@@ -370,7 +444,7 @@ class Link {
         count += static_cast<std::size_t>(n);
         return true;
       }
-      if (n == 0) return no_more("the peer closed the link");
+      if (n == 0) return no_more(closed());
       if (errno == EINTR) continue;
       if (errno == EAGAIN) {
         more_ = Got::nothing;
@@ -378,6 +452,13 @@ class Link {
       }
       return no_more("read: " + detail::error_text(errno));
     }
+  }
+
+  // closed says what it means that the peer ends the link now.
+  const char *closed() const {
+    if (!mechanism_ || open()) return "the peer closed the link";
+    if (phase_ == Phase::greeting) return "the peer closed the link in the greeting: it may not speak CURVE";
+    return "the peer closed the link in the handshake: it has another key than the one known here, or does not admit ours";
   }
 
   bool no_more(std::string text) {
@@ -412,50 +493,79 @@ class Link {
   }
 
   bool greet() {
-    const std::string_view b = take_in(greeting.size());
-    if (b[9] != greeting[9] || wire::detail::byte(b, 10) < 3) return fail("the peer does not speak ZMTP 3");
-    if (b.substr(12, 20) != std::string_view(greeting.data() + 12, 20)) {
+    const std::string_view b = take_in(greeting_.size());
+    if (b[9] != greeting_[9] || wire::detail::byte(b, 10) < 3) return fail("the peer does not speak ZMTP 3");
+    if (b.substr(12, 20) != std::string_view(greeting_.data() + 12, 20)) {
       std::string mechanism(b.substr(12, 20));
       mechanism.resize(std::min(mechanism.size(), mechanism.find('\0')));
-      return fail(wire::detail::word(mechanism) ? "the peer wants the mechanism " + mechanism + "; this link is NULL"
-                                                : "the peer wants a mechanism without a name; this link is NULL");
+      const std::string ours = mechanism_ ? std::string(mechanism_->name()) : "NULL";
+      return fail(wire::detail::word(mechanism) ? "the peer wants the mechanism " + mechanism + "; this link is " + ours
+                                                : "the peer wants a mechanism without a name; this link is " + ours);
     }
-    std::string ready("\x05READY\x0bSocket-Type\0\0\0\x06", 22);
-    ready += role();
-    if (role_ == Role::dealer) ready.append("\x08Identity\0\0\0\0", 13);
-    command(ready);
+    if (const std::string first = mechanism_ ? mechanism_->begin() : "\x05READY" + metadata(); !first.empty()) command(first);
     phase_ = Phase::ready_flags;
     return !ended();
   }
 
+  // metadata is what this side says of itself.
+  std::string metadata() const {
+    std::string m("\x0bSocket-Type\0\0\0\x06", 16);
+    m += role();
+    if (role_ == Role::dealer) m.append("\x08Identity\0\0\0\0", 13);
+    return m;
+  }
+
   void command(std::string_view payload) {
     std::string frame;
-    frame_head(frame, flag_command, payload.size());
-    frame += payload;
+    if (mechanism_ && open()) {
+      sealed(frame, boxed_command, payload);
+    } else {
+      frame_head(frame, flag_command, payload.size());
+      frame += payload;
+    }
     write(frame, {});
   }
 
   bool flags() {
     const std::uint8_t f = wire::detail::byte(take_in(1), 0);
     if ((f & ~(flag_more | flag_long | flag_command)) != 0) return fail("a frame has flags that there are not");
-    more_frames_ = (f & flag_more) != 0;
     long_ = (f & flag_long) != 0;
-    is_command_ = (f & flag_command) != 0;
-    if (is_command_ && (more_frames_ || in_body_)) return fail("a command is inside of a message");
-    if (phase_ == Phase::ready_flags && !is_command_) return fail("a message came before READY");
-    if (in_body_ && more_frames_) return fail("a message has more than two frames");
     handshake_ = phase_ == Phase::ready_flags;
+    sealed_ = mechanism_ && !handshake_;
+    if (!sealed_ && !kind((f & flag_more) != 0, (f & flag_command) != 0)) return false;
     phase_ = Phase::size;
     return true;
+  }
+
+  // kind judges what a frame is, by its flags or those in its box.
+  bool kind(bool more, bool is_command) {
+    more_frames_ = more;
+    is_command_ = is_command;
+    if (is_command && (more || in_body_)) return fail("a command is inside of a message");
+    if (handshake_ && !is_command) return fail("a message came before READY");
+    if (in_body_ && more) return fail("a message has more than two frames");
+    return true;
+  }
+
+  // fits judges the size of what a frame is.
+  bool fits(std::uint64_t size) {
+    std::uint64_t most = is_command_ ? max_command : in_body_ ? max_body_ : wire::max_head;
+    if (mechanism_ && handshake_) most = mechanism_->most();
+    if (size <= most) return true;
+    return fail(std::string(is_command_ ? "a command" : in_body_ ? "a body" : "a head") + " has " + std::to_string(size) +
+                " bytes; at most " + std::to_string(most) + " are taken");
   }
 
   bool size() {
     const std::string_view b = take_in(long_ ? 8 : 1);
     const std::uint64_t size = wire::detail::load(b, 0, b.size());
-    const std::uint64_t most = is_command_ ? max_command : in_body_ ? max_body_ : wire::max_head;
-    if (size > most) {
-      return fail(std::string(is_command_ ? "a command" : in_body_ ? "a body" : "a head") + " has " + std::to_string(size) +
-                  " bytes; at most " + std::to_string(most) + " are taken");
+    if (sealed_) {
+      // What is in the box is judged when it is open. Before that, the longest
+      // thing that may come is the limit.
+      const std::uint64_t most = mechanism_->boxed() + (in_body_ ? max_body_ : std::max<std::uint64_t>(max_command, wire::max_head));
+      if (size > most) return fail("a frame has " + std::to_string(size) + " bytes; at most " + std::to_string(most) + " are taken");
+    } else if (!fits(size)) {
+      return false;
     }
     want_ = static_cast<std::size_t>(size);
     frame_have_ = 0;
@@ -467,7 +577,8 @@ class Link {
   // frame takes a whole frame. It returns true if it ends a message.
   bool frame(Message &m) {
     phase_ = Phase::flags;
-    if (handshake_) return ready();
+    if (handshake_) return shake();
+    if (sealed_ && !unbox()) return false;
     if (is_command_) return heartbeat();
     if (!in_body_) {
       std::memcpy(head_bytes_.data(), frame_.data(), frame_.size());
@@ -493,8 +604,16 @@ class Link {
     return false;
   }
 
-  // ready reads the READY of the peer.
-  bool ready() {
+  // unbox opens the box that a frame is.
+  bool unbox() {
+    std::uint8_t f = 0;
+    if (const std::string e = mechanism_->open(frame_, f); !e.empty()) return fail(e);
+    if ((f & ~(flag_more | boxed_command)) != 0) return fail("a box has flags that there are not");
+    return kind((f & flag_more) != 0, (f & boxed_command) != 0) && fits(frame_.size());
+  }
+
+  // shake reads a command of the handshake: the READY of the peer, with NULL.
+  bool shake() {
     phase_ = Phase::ready_flags;  // so that nothing is sent that the peer does not expect
     std::string_view b = frame_;
     const auto skip = [&b](std::string_view name) {
@@ -507,7 +626,24 @@ class Link {
       if (!b.empty()) reason = b.substr(1, wire::detail::byte(b, 0));
       return fail("the peer refuses the link: " + wire::cut_text(reason));
     }
-    if (!skip("READY")) return fail("the first command of the peer is not READY");
+    if (!mechanism_) {
+      if (!skip("READY")) return fail("the first command of the peer is not READY");
+      if (judge(b)) phase_ = Phase::flags;
+      return false;
+    }
+    const Mechanism::Step s = mechanism_->step(b, metadata());
+    if (!s.error.empty()) {
+      if (s.tell) refuse(s.error);
+      return fail(s.error);
+    }
+    if (s.done && !judge(s.metadata)) return false;
+    if (!s.answer.empty()) command(s.answer);
+    if (s.done && !ended()) phase_ = Phase::flags;
+    return false;
+  }
+
+  // judge reads what the peer says of itself.
+  bool judge(std::string_view b) {
     std::string type;
     while (!b.empty()) {
       const std::size_t name_size = wire::detail::byte(b, 0);
@@ -524,14 +660,18 @@ class Link {
     if (type != other()) {
       const std::string text = "the peer is a socket of the type " + (type.empty() ? "(none)" : wire::cut_text(type)) +
                                "; this is a " + role() + ", which talks to a " + other();
-      const std::string reason = text.substr(0, 255);
-      std::string error("\x05" "ERROR", 6);
-      wire::detail::store8(error, static_cast<std::uint8_t>(reason.size()));
-      command(error + reason);
+      refuse(text);
       return fail(text);
     }
-    phase_ = Phase::flags;
-    return false;
+    return true;
+  }
+
+  // refuse tells the peer why there is no handshake.
+  void refuse(const std::string &text) {
+    const std::string reason = text.substr(0, 255);
+    std::string error("\x05" "ERROR", 6);
+    wire::detail::store8(error, static_cast<std::uint8_t>(reason.size()));
+    command(error + reason);
   }
 
   // heartbeat answers a PING of ZMTP; other commands mean nothing.
@@ -546,9 +686,11 @@ class Link {
 
   Fd fd_;
   Role role_ = Role::dealer;
+  std::unique_ptr<Mechanism> mechanism_;
+  std::array<char, 64> greeting_ = null_greeting;
   Phase phase_ = Phase::greeting;
   Got more_ = Got::nothing;
-  bool more_frames_ = false, long_ = false, is_command_ = false, handshake_ = false;
+  bool more_frames_ = false, long_ = false, is_command_ = false, handshake_ = false, sealed_ = false;
   bool in_body_ = false;  // the head of the message is there
   std::uint64_t max_body_ = 0;
   std::vector<char> in_;  // in_[head_:tail_] was read and not looked at
@@ -622,6 +764,9 @@ class Listener {
       if (once_) ::unlink((path_ + ".lock").c_str());
     }
   }
+
+  // adopt takes a port that listens.
+  void adopt(Fd fd) { fd_ = std::move(fd); }
 
   int fd() const { return fd_.get(); }
 
