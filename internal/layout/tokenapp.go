@@ -49,6 +49,12 @@ var tokenApp = []Package{
 		Why:  "a verdict depends on the text, the time and what issuers publish",
 	},
 	{
+		Path: "oauth",
+		Idea: "whose a bearer token is, and what issuers say has happened to accounts",
+		May:  []string{"signature", "internal/strict", "internal/guarded"},
+		Why:  "a verdict depends on the text, the time and what issuers publish",
+	},
+	{
 		Path: "store",
 		Idea: "users, their nodes and keys, in SQLite or PostgreSQL",
 		Why:  "it is told what was verified, and never verifies",

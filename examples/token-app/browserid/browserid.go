@@ -135,16 +135,6 @@ func setDefault[T comparable](value *T, otherwise T) {
 // Close ends the fetches that run.
 func (v *Verifier) Close() { v.documents.Close() }
 
-// Status is the word for a refusal in the answer of a token server.
-type Status string
-
-// The statuses of this package.
-const (
-	InvalidCredentials Status = "invalid-credentials"
-	InvalidTimestamp   Status = "invalid-timestamp"
-	InvalidGeneration  Status = "invalid-generation"
-)
-
 // A Reason is what is wrong, in a word for counters and logs.
 type Reason string
 
@@ -161,6 +151,12 @@ const (
 	Key        Reason = "key"        // its key is not one, or not one that is good enough
 	Algorithm  Reason = "algorithm"  // its algorithm is unknown, or not the key's
 	Signature  Reason = "signature"  // its signature is bad
+
+	// Of [Identity.Account].
+	Unconfirmed   Reason = "unconfirmed"  // nobody confirmed the account's address
+	Generation    Reason = "generation"   // it is not a number that counts up
+	KeysChangedAt Reason = "keys-changed" // it is no time
+	Device        Reason = "device"       // it is no text
 )
 
 // An Error says why an assertion is refused. It has nothing of the assertion.
@@ -171,13 +167,23 @@ type Error struct {
 
 func (e *Error) Error() string { return "assertion: " + e.Detail }
 
-// Status is the word in the answer.
-func (e *Error) Status() Status {
+// Status is the word for it in the answer of a token server.
+func (e *Error) Status() string {
 	switch e.Reason {
 	case Expired, Timestamp, Lifetime:
-		return InvalidTimestamp
+		return "invalid-timestamp"
+	case Generation:
+		return "invalid-generation"
 	}
-	return InvalidCredentials
+	return "invalid-credentials"
+}
+
+// Description is the sentence for it in the answer of a token server.
+func (e *Error) Description() string {
+	if e.Reason == KeysChangedAt {
+		return "invalid keysChangedAt"
+	}
+	return "Unauthorized"
 }
 
 func refuse(r Reason, format string, args ...any) *Error {

@@ -196,10 +196,10 @@ func TestVectors(t *testing.T) {
 			if !ok || e.Reason != want {
 				t.Fatalf("Verify = %v, %v, want a refusal because of its %s", got, err, want)
 			}
-			status := InvalidCredentials
+			status := "invalid-credentials"
 			switch want {
 			case Expired, Timestamp, Lifetime:
-				status = InvalidTimestamp
+				status = "invalid-timestamp"
 				fallthrough
 			case Malformed, Audience, Email, Key, Algorithm:
 				if len(asked)+len(w.asked) > 0 {
@@ -338,7 +338,7 @@ func TestAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := id.Account(); err == nil || err.(*AccountError).Status != InvalidCredentials {
+	if _, err := id.Account(); err == nil || err.(*Error).Reason != Unconfirmed {
 		t.Errorf("an account whose address nobody confirmed: %v", err)
 	}
 	id.Claims["fxa-tokenVerified"] = true
@@ -375,8 +375,8 @@ func TestAccount(t *testing.T) {
 		changed.Claims[tt.claim] = tt.value
 		_, err := changed.Account()
 		got := ""
-		if e, ok := errors.AsType[*AccountError](err); ok {
-			got = string(e.Status) + " " + e.Description
+		if e, ok := errors.AsType[*Error](err); ok {
+			got = e.Status() + " " + e.Description()
 		}
 		if got != tt.want {
 			t.Errorf("%s = %v: %q, want %q", tt.claim, tt.value, got, tt.want)

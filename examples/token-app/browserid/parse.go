@@ -212,34 +212,26 @@ func (Account) GoString() string { return "browserid.Account" }
 // LogValue is String.
 func (a Account) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// An AccountError is a claim that is not what it has to be.
-type AccountError struct {
-	Status      Status
-	Description string // for the answer
-}
-
-func (e *AccountError) Error() string { return "assertion: " + e.Description }
-
 // Account reads the claims that begin with "fxa-". An account whose address nobody
-// confirmed is refused, with an *AccountError as what cannot be read.
+// confirmed is refused, with an *Error as what cannot be read.
 func (i Identity) Account() (Account, error) {
 	var a Account
 	if verified, ok := i.Claims["fxa-tokenVerified"]; ok && verified != true {
-		return a, &AccountError{InvalidCredentials, "Unauthorized"}
+		return a, refuse(Unconfirmed, "nobody confirmed the address of the account")
 	}
 	var ok bool
 	if a.Generation, ok = moment(i.Claims, "fxa-generation"); !ok {
-		return a, &AccountError{InvalidGeneration, "Unauthorized"}
+		return a, refuse(Generation, "the generation is not a number of 0 or more")
 	}
 	if a.KeysChangedAt, ok = moment(i.Claims, "fxa-keysChangedAt"); !ok {
-		return a, &AccountError{InvalidCredentials, "invalid keysChangedAt"}
+		return a, refuse(KeysChangedAt, "keysChangedAt is not a number of 0 or more")
 	}
 	switch id := i.Claims["fxa-deviceId"].(type) {
 	case nil:
 	case string:
 		a.DeviceID = id
 	default:
-		return a, &AccountError{InvalidCredentials, "Unauthorized"}
+		return a, refuse(Device, "the device is not a text")
 	}
 	return a, nil
 }
