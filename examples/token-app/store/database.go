@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -42,6 +43,15 @@ func (d dialect) text(query string) string {
 		query = placeholder.ReplaceAllString(query, "?$1")
 	}
 	return query
+}
+
+// value is the n-th placeholder of a statement that has each once. SQLite looks for a
+// number in a list of all of them, and for a bare one nowhere.
+func (d dialect) value(n int) string {
+	if d.question {
+		return "?"
+	}
+	return "$" + strconv.Itoa(n)
 }
 
 // A database is a pool of connections with its statements.

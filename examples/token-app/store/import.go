@@ -53,7 +53,7 @@ var (
 		WHERE users.uid = r.uid AND r.place > 1 AND users.replaced_at IS NULL`)
 	// Without its indexes a table is filled faster, and twins can be in it for a while.
 	dropLive   = `DROP INDEX users_live`
-	createLive = `CREATE UNIQUE INDEX users_live ON users (service, email) WHERE replaced_at IS NULL`
+	createLive = `CREATE UNIQUE INDEX users_live ON users (email, service) WHERE replaced_at IS NULL`
 )
 
 // Import takes over the tables of Mozilla's token server, all or nothing. The
@@ -276,7 +276,11 @@ func (l *line) user() (userRow, error) {
 	return r, l.err
 }
 
-const maxRows = 500 // in one statement; it has nine values of each
+// One statement inserts up to maxRows rows, with so many values each.
+const (
+	maxRows = 500
+	values  = 10
+)
 
 func (i *importer) user(ctx context.Context, l *line) error {
 	r, err := l.user()
@@ -298,9 +302,9 @@ func (i *importer) user(ctx context.Context, l *line) error {
 	if err := i.fresh(ctx, r.uid); err != nil {
 		return err
 	}
-	i.rows = append(i.rows, r.uid, service, r.email, r.generation, r.keys, r.state, r.created, r.replaced, node)
+	i.rows = append(i.rows, r.uid, service, r.email, r.generation, r.keys, r.state, r.created, r.created, r.replaced, node)
 	i.done.Users++
-	if len(i.rows) == 9*maxRows {
+	if len(i.rows) == values*maxRows {
 		return i.flush(ctx)
 	}
 	return nil
@@ -333,14 +337,22 @@ func (i *importer) flush(ctx context.Context) error {
 	}
 	var b strings.Builder
 	b.WriteString(`INSERT INTO users (uid, service, email, generation, keys_changed_at, client_state, created_at, first_seen_at, replaced_at, nodeid, issuer) VALUES `)
-	for at := 0; at < len(i.rows); at += 9 {
-		if at > 0 {
+	for at := range i.rows {
+		switch at % values {
+		case 0:
+			b.WriteString("(")
+		default:
 			b.WriteString(", ")
 		}
-		n := func(k int) string { return "$" + strconv.Itoa(at+k) }
-		b.WriteString("(" + strings.Join([]string{n(1), n(2), n(3), n(4), n(5), n(6), n(7), n(7), n(8), n(9), "''"}, ", ") + ")")
+		b.WriteString(i.t.s.dialect.value(at + 1))
+		if at%values == values-1 {
+			b.WriteString(", '')")
+			if at < len(i.rows)-1 {
+				b.WriteString(", ")
+			}
+		}
 	}
-	_, err := i.t.ExecContext(ctx, i.t.s.dialect.text(b.String()), i.rows...)
+	_, err := i.t.ExecContext(ctx, b.String(), i.rows...)
 	i.rows = i.rows[:0]
 	return err
 }

@@ -68,6 +68,41 @@ func TestMigrate(t *testing.T) {
 	})
 }
 
+// SQLite, which knows nothing of how many rows there are, finds users by the
+// index that is meant, and sorts none of them.
+func TestSQLitePlans(t *testing.T) {
+	s := newLab(t, "sqlite").store(Config{})
+	for text, want := range map[string]string{
+		selectLive:     "users_live (email=? AND service=?)",
+		selectReplaced: "users_replaced (email=? AND service=?)",
+		selectOldState: "users_replaced (email=? AND service=?)",
+		selectRest:     "users_replaced (email=? AND service=?)",
+		selectOld:      "users_purge (replaced_at>? AND replaced_at<?)",
+		unassignNode:   "users_node (nodeid=?)",
+		leaveNode:      "users_node (nodeid=?)",
+	} {
+		args := make([]any, 1+strings.Count(text, "$2")+strings.Count(text, "$3")+strings.Count(text, "$4"))
+		rows, err := s.reader.Query("EXPLAIN QUERY PLAN "+s.dialect.text(text), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var ignored any
+			var step string
+			if err := rows.Scan(&ignored, &ignored, &ignored, &step); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, step)
+		}
+		rows.Close()
+		all := strings.Join(plan, "; ")
+		if !strings.Contains(all, want) || strings.Contains(all, "SCAN u") || text == selectOld && strings.Contains(all, "TEMP B-TREE") {
+			t.Errorf("%s\nis done by %s, want %s", text, all, want)
+		}
+	}
+}
+
 // The files of SQLite are their owner's alone, and a file that others can read is
 // refused.
 func TestSQLiteFiles(t *testing.T) {

@@ -34,9 +34,11 @@ CREATE TABLE users (
 	nodeid          BIGINT REFERENCES nodes (id),
 	issuer          TEXT NOT NULL CHECK (length(issuer) <= 255)
 );
-CREATE UNIQUE INDEX users_live ON users (service, email) WHERE replaced_at IS NULL;
-CREATE INDEX users_replaced ON users (service, email) WHERE replaced_at IS NOT NULL;
-CREATE INDEX users_purge ON users (service, replaced_at, uid) WHERE replaced_at IS NOT NULL;
+-- The service, which nearly all rows have in common, is first in no index: SQLite
+-- would take one that has it there for the best.
+CREATE UNIQUE INDEX users_live ON users (email, service) WHERE replaced_at IS NULL;
+CREATE INDEX users_replaced ON users (email, service) WHERE replaced_at IS NOT NULL;
+CREATE INDEX users_purge ON users (replaced_at, uid) WHERE replaced_at IS NOT NULL;
 CREATE INDEX users_node ON users (nodeid);
 
 -- Who vouched for how many users, and when the next new one may come
