@@ -23,8 +23,11 @@ func TestSeparate(t *testing.T) {
 	address := shortDir(t) + "/m"
 	p := startMaster(t, address)
 	r := connect(t, address)
-	until(t, "a call without a worker", func() bool { // it may be too short for the connection
+	until(t, "the link to the master", func() bool {
 		_, err := r.Execute(t.Context(), nil, Call{BusyWait: 10 * time.Millisecond, Kind: "x"})
+		if !errors.Is(err, ErrNoWorker) && !errors.Is(err, ErrNoMaster) {
+			t.Errorf("without a worker: %v", err)
+		}
 		return errors.Is(err, ErrNoWorker)
 	})
 	w := startWorker(t, address, "w")
