@@ -67,9 +67,9 @@ const (
 	refuseTime = time.Second
 	// endTime is the same at the end of the master.
 	endTime = 100 * time.Millisecond
-	// gift is the length of a body from which the caller gets the memory that it
+	// gift is the length of a body above which the caller gets the memory that it
 	// was read into, and not a copy.
-	gift = 64 << 10
+	gift = zmq.Reused
 )
 
 // A Master gives jobs to workers that have registered with it, and takes calls:

@@ -11,8 +11,12 @@ import (
 	"appbundle/powerhose/internal/wire"
 )
 
-// pipeGrace is how long a program may go on with a job for which nobody waits.
-const pipeGrace = 5 * time.Second
+const (
+	// pipeGrace is how long a program may go on with a job for which nobody waits.
+	pipeGrace = 5 * time.Second
+	// pipeMemory is how many bytes a worker keeps of a job, and of an answer.
+	pipeMemory = 64 << 10
+)
 
 // Pipe makes a handler of a program that reads jobs from its standard input and
 // writes answers to its standard output, as docs/POWERHOSE.md says in "Workers on
@@ -42,10 +46,10 @@ func Pipe(stdin io.Writer, stdout io.Reader, end func()) Handler {
 		case err != nil:
 			return nil, Abandon(fmt.Errorf("it is broken: %w", err))
 		}
-		if cap(body) <= gift {
+		if cap(body) <= pipeMemory {
 			answer = body
 		}
-		if cap(out) > gift {
+		if cap(out) > pipeMemory {
 			out = nil
 		}
 		switch status {

@@ -269,7 +269,7 @@ func TestCurveLendsNothing(t *testing.T) {
 // Frames of every length come as they were sent, in whatever pieces.
 func TestLengths(t *testing.T) {
 	leavesNothing(t)
-	sizes := []int{0, 1, 255, 256, byReference - 1, byReference, byReference + readAhead, firstRead - 1, firstRead, firstRead + 1, 3 * firstRead, 1 << maxClass, 1<<maxClass + 1, 1 << 20}
+	sizes := []int{0, 1, 255, 256, byReference - 1, byReference, byReference + readAhead, firstRead - 1, firstRead, firstRead + 1, 3 * firstRead, 1<<18 + 1, 1 << 20}
 	got := make(chan [2]int)
 	_, peer, ended := pair(t, func(m *Message) {
 		bad := 0
@@ -287,6 +287,8 @@ func TestLengths(t *testing.T) {
 			want = append(want, b)
 		}
 	}
+	stream = append(stream, message("a", strings.Repeat("b", Reused+1))...)
+	want = append(want, Reused+1)
 	go func() {
 		for piece := 1; len(stream) > 0; piece = piece*5%300_007 + 1 {
 			n := min(piece, len(stream))

@@ -79,6 +79,10 @@ type mark struct{ start, end int64 }
 
 const (
 	readBuffer = 64 << 10 // bytes of the reader
+	// sendBuffer is what the kernel keeps of what is written to a Unix socket, twice
+	// its default and what it grants everybody: two bodies of 100 KB are not enough
+	// for two processes to work at once.
+	sendBuffer = 208 << 10
 	// readAhead is how much is read ahead where a long body may follow: the heads
 	// of its frames, so that nearly all of it is read to where it stays.
 	readAhead = 256
@@ -92,6 +96,9 @@ func newLink(nc net.Conn, cfg *Config, peer Peer, s *session, release func()) *L
 		pong: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	l.work.L, l.calm.L = &l.mu, &l.mu
+	if u, ok := nc.(*net.UnixConn); ok {
+		_ = u.SetWriteBuffer(sendBuffer)
+	}
 	l.from = nc
 	if l.now = newNowait(nc); l.now != nil {
 		l.now.push, l.now.drain = l.pushed, l.drained

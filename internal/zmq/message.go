@@ -66,7 +66,7 @@ func newMessage() *Message {
 	return m
 }
 
-// A buffer is memory of 1 KiB to 256 KiB, a power of two, that is used again.
+// A buffer is memory of 1 KiB to 4 MiB, a power of two, that is used again.
 type buffer struct {
 	b     []byte
 	class int
@@ -74,11 +74,15 @@ type buffer struct {
 
 const (
 	minClass  = 10
-	maxClass  = 18
+	maxClass  = 22
 	firstRead = 64 << 10 // bytes that a length alone may take
 )
 
 var buffers [maxClass - minClass + 1]sync.Pool
+
+// Reused is the length up to which the memory of a frame is used again, so that
+// to release a message is worth a copy of it.
+const Reused = 1 << maxClass
 
 // newBuffer gives a buffer of at least n bytes; one over the largest class is not
 // used again.

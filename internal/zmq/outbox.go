@@ -87,9 +87,9 @@ type outbox struct {
 }
 
 const (
-	maxChunk   = 1 << maxClass // bytes, unless one message is longer
-	maxSpare   = 64 << 10      // bytes that a link keeps when it has nothing to write
-	maxVectors = 16            // chunks that one system call writes
+	maxChunk   = 256 << 10 // bytes, unless one message is longer
+	maxSpare   = 64 << 10  // bytes that a link keeps when it has nothing to write
+	maxVectors = 16        // chunks that one system call writes
 )
 
 // room gives a chunk to which n bytes can be appended.
