@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,16 +35,23 @@ type vector struct {
 	ProductionWant string `json:"production_want"`
 }
 
-func vectors(t testing.TB) []vector {
+// readVectors reads them once.
+var readVectors = sync.OnceValues(func() ([]vector, error) {
 	data, err := os.ReadFile("testdata/browserid.json")
+	if err != nil {
+		return nil, err
+	}
+	var file struct{ Vectors []vector }
+	err = json.Unmarshal(data, &file)
+	return file.Vectors, err
+})
+
+func vectors(t testing.TB) []vector {
+	list, err := readVectors()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var file struct{ Vectors []vector }
-	if err := json.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
-	}
-	return file.Vectors
+	return list
 }
 
 func namedVector(t testing.TB, name string) vector {

@@ -12,12 +12,10 @@
 package strict
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -35,9 +33,8 @@ func Decode(data []byte) (Object, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("JSON: it is not UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	v, err := value(dec, 0)
+	r := reader{text: string(data)}
+	v, err := r.value(0)
 	if err != nil {
 		return nil, fmt.Errorf("JSON: %w", err)
 	}
@@ -45,76 +42,10 @@ func Decode(data []byte) (Object, error) {
 	if !ok {
 		return nil, errors.New("JSON: it is not an object")
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if r.space(); r.at < len(r.text) {
 		return nil, errors.New("JSON: something follows the object")
 	}
 	return o, nil
-}
-
-// value reads the next value, or gives the delimiter that ends what it is in.
-func value(dec *json.Decoder, depth int) (any, error) {
-	t, err := dec.Token()
-	if err == io.EOF {
-		return nil, io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, err
-	}
-	switch t := t.(type) {
-	case string:
-		return t, checkText(t)
-	case json.Delim:
-		switch {
-		case depth == maxDepth && (t == '{' || t == '['):
-			return nil, fmt.Errorf("it is deeper than %d levels", maxDepth)
-		case t == '{':
-			return object(dec, depth+1)
-		case t == '[':
-			return array(dec, depth+1)
-		}
-	}
-	return t, nil
-}
-
-func object(dec *json.Decoder, depth int) (Object, error) {
-	o := Object{}
-	for {
-		k, err := value(dec, maxDepth)
-		if err != nil {
-			return nil, err
-		}
-		name, ok := k.(string)
-		if !ok {
-			return o, nil // the decoder lets nothing but the end stand here
-		}
-		if _, twice := o[name]; twice {
-			return nil, fmt.Errorf("the name %.40q is there twice", name)
-		}
-		if o[name], err = value(dec, depth); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func array(dec *json.Decoder, depth int) ([]any, error) {
-	out := []any{}
-	for {
-		v, err := value(dec, depth)
-		if err != nil {
-			return nil, err
-		}
-		if v == json.Delim(']') {
-			return out, nil
-		}
-		out = append(out, v)
-	}
-}
-
-func checkText(s string) error {
-	if strings.ContainsRune(s, utf8.RuneError) {
-		return errors.New("a string has half a surrogate pair, or U+FFFD")
-	}
-	return nil
 }
 
 // Has reports whether there is a member of this name.
