@@ -87,6 +87,12 @@ var tokenApp = []Package{
 		May:  []string{"internal/strict", "signature"},
 		Why:  "bytes are made here without the code that is tested with them",
 	},
+	{
+		Path: "workers",
+		Idea: "the workers in C++ and Python, and the same results of all three",
+		May:  []string{"jobs", "jobs/jobstest"},
+		Why:  "workers in other languages know the bytes of jobs alone",
+	},
 }
 
 // tokenAppModules are what examples/token-app imports of others, the project
