@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -229,8 +231,50 @@ func TestVectors(t *testing.T) {
 			if name, _ := who.Load().(string); !strings.HasPrefix(name, language+" ") {
 				t.Errorf("the worker says that it is %q", name)
 			}
+			for _, v := range mutated(t, vectors, 1500) {
+				do(t.Context(), t, execute, v)
+			}
 		})
 	}
+}
+
+// mutated are vectors with bytes that were changed, taken out or put in, and what the
+// package jobs makes of them.
+func mutated(t *testing.T, vectors []jobstest.Vector, n int) []jobstest.Vector {
+	t.Helper()
+	const seed = 20261130
+	rng := rand.New(rand.NewPCG(seed, seed))
+	var good []jobstest.Vector
+	for _, v := range vectors {
+		if !v.Rejected && len(v.Job) < 1500 {
+			good = append(good, v)
+		}
+	}
+	out := make([]jobstest.Vector, n)
+	for i := range out {
+		v := good[rng.IntN(len(good))]
+		v.Name = fmt.Sprintf("mutation %d of %s", i, v.Name)
+		v.Job = bytes.Clone(v.Job)
+		for range 1 + rng.IntN(3) {
+			at := rng.IntN(len(v.Job))
+			if rng.IntN(2) == 0 {
+				at = min(at, rng.IntN(8)) // lengths are at the front
+			}
+			switch rng.IntN(4) {
+			case 0:
+				v.Job = slices.Delete(v.Job, at, at+1)
+			case 1:
+				v.Job = slices.Insert(v.Job, at, byte(rng.IntN(256)))
+			default:
+				v.Job[at] ^= 1 << rng.IntN(8)
+			}
+		}
+		var err error
+		v.Want, err = jobs.Handle(t.Context(), v.Kind, v.Job)
+		v.Rejected = err != nil
+		out[i] = v
+	}
+	return out
 }
 
 // Workers in all languages serve one master, and one of each is killed meanwhile: no
