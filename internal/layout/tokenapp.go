@@ -91,6 +91,7 @@ var tokenApp = []Package{
 		Path: "workers",
 		Idea: "the workers in C++ and Python, and the same results of all three",
 		May:  []string{"jobs", "jobs/jobstest"},
+		May:  []string{"jobs", "jobs/jobstest", "signature", "browserid", "internal/guarded"},
 		Why:  "workers in other languages know the bytes of jobs alone",
 	},
 }
