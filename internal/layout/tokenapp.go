@@ -72,14 +72,31 @@ var tokenApp = []Package{
 	{
 		Path: "server",
 		Idea: "the HTTP interface: what is checked in which order, and what is answered; limits, metrics, logs",
-		May:  []string{"token"},
+		May:  []string{"token", "oauth"},
 		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
+	},
+	{
+		Path: "app",
+		Idea: "the server put together from its settings; secrets, names of users, the purge",
+		May:  []string{"server", "settings", "browserid", "oauth", "signature", "jobs", "store", "token", "node", "node/nodetest", "internal/guarded", "internal/idp"},
+		Why:  "it is the last stop before the command",
+	},
+	{
+		Path: "cmd/app",
+		Idea: "flags, environment and signals in, exit status out",
+		May:  []string{"app", "server", "settings", "store", "internal/host"},
+		Why:  "a command calls the front door of a package",
 	},
 	{
 		Path: "cmd/crypto-worker",
 		Idea: "the worker in Go",
 		May:  []string{"jobs"},
 		Why:  "a command calls the front door of a package",
+	},
+	{
+		Path: "internal/idp",
+		Idea: "an identity provider for the demo and for tests, which signs whatever it is told to",
+		Why:  "it is the other side of what is verified, and shares no code with it",
 	},
 	{
 		Path: "jobs/jobstest",
@@ -99,7 +116,8 @@ var tokenApp = []Package{
 // tokenAppModules are what examples/token-app imports of others, the project
 // among them.
 var tokenAppModules = []Module{
-	{"appbundle/powerhose", []string{"jobs", "cmd/crypto-worker"}, "0051-crypto-in-workers.md"},
+	{"appbundle/powerhose", []string{"jobs", "cmd/crypto-worker", "app"}, "0051-crypto-in-workers.md"},
 	{"modernc.org/sqlite", []string{"store"}, "0048-sqlite.md"},
 	{"github.com/jackc/pgx/v5", []string{"store"}, "0049-pgx.md"},
+	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
 }

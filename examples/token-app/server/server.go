@@ -89,6 +89,7 @@ type Service struct {
 	// Pattern of the endpoints of users: {node}, {uid} and {service} are
 	// replaced. Without one nobody gets a token.
 	Pattern  string
+	Scope    string        // that bearer tokens have to have
 	Duration time.Duration // of tokens
 	// Form of tokens; the minter knows what that is.
 	Form string
@@ -166,10 +167,10 @@ type Identity struct {
 
 // Verifiers say whom to believe.
 type Verifier interface {
-	// Verify says who the credentials speak for. The error is a *Refusal if they
-	// are not good, a *Busy if there is no time for them now, and anything else
-	// if it could not be found out.
-	Verify(ctx context.Context, credentials Private) (*Identity, error)
+	// Verify says who the credentials speak for, which are good for a service.
+	// The error is a *Refusal if they are not good, a *Busy if there is no time
+	// for them now, and anything else if it could not be found out.
+	Verify(ctx context.Context, credentials Private, svc *Service) (*Identity, error)
 }
 
 // A Login is a user who asks for a node.

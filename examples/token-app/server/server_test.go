@@ -23,9 +23,9 @@ import (
 )
 
 // who is a verifier that believes what it is told: issuer, account and numbers.
-type who func(ctx context.Context, credentials Private) (*Identity, error)
+type who func(Private) (*Identity, error)
 
-func (f who) Verify(ctx context.Context, c Private) (*Identity, error) { return f(ctx, c) }
+func (f who) Verify(_ context.Context, c Private, _ *Service) (*Identity, error) { return f(c) }
 
 type fakeUsers struct {
 	login func(Login) (*User, error)
@@ -63,7 +63,7 @@ func newBench() *bench {
 		b.login = l
 		return &User{UID: 9, Node: "https://db1.example.com", Generation: l.Generation, KeysChangedAt: l.KeysChangedAt, ClientState: l.ClientState}, nil
 	}}
-	verify := who(func(_ context.Context, c Private) (*Identity, error) {
+	verify := who(func(c Private) (*Identity, error) {
 		b.verified++
 		switch c {
 		case "bad":

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"appbundle/examples/token-app/oauth"
 	"appbundle/examples/token-app/token"
 )
 
@@ -224,7 +224,7 @@ func (s *Server) authenticate(ctx context.Context, h http.Header, svc *Service, 
 	}
 
 	began := s.now()
-	id, err := v.Verify(ctx, credentials)
+	id, err := v.Verify(ctx, credentials, svc)
 	e.verify = s.now().Sub(began)
 	s.metrics.verified.add(1, scheme, errorClass(err))
 	if err != nil {
@@ -273,27 +273,20 @@ func clientState(values []string) (Private, error) {
 	return Private(hex.EncodeToString(raw)), nil
 }
 
-var unpadded = base64.RawURLEncoding.Strict()
-
-// parseKeyID reads X-KeyID: when the keys changed, a hyphen, and the client state
-// in base64url.
+// parseKeyID reads X-KeyID: when the keys changed, and the client state.
 func parseKeyID(values []string) (keysChanged int64, state Private, err error) {
 	if len(values) != 1 {
 		return 0, "", Unauthorized("invalid-credentials")
 	}
-	when, of, ok := strings.Cut(values[0], "-")
-	if !ok || when == "" || strings.Trim(when, "0123456789") != "" {
-		return 0, "", Unauthorized("invalid-credentials")
+	k, err := oauth.ParseKeyID(values[0])
+	var wrong *oauth.Error
+	if errors.As(err, &wrong) && wrong.Reason == oauth.ClientState {
+		return 0, "", badHeader("X-Client-State", "Invalid client state value")
 	}
-	keysChanged, err = strconv.ParseInt(when, 10, 64)
 	if err != nil {
 		return 0, "", Unauthorized("invalid-credentials")
 	}
-	raw, err := unpadded.DecodeString(of)
-	if err != nil || len(raw) == 0 || len(raw) > 16 || strings.ContainsAny(of, "\r\n") {
-		return 0, "", badHeader("X-Client-State", "Invalid client state value")
-	}
-	return keysChanged, Private(hex.EncodeToString(raw)), nil
+	return k.KeysChangedAt, Private(k.ClientState), nil
 }
 
 // duration is the time for which a token is good, in seconds: that of the

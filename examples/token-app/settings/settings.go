@@ -29,7 +29,6 @@ type Settings struct {
 	Services  []Service
 	BrowserID *BrowserID // nil is not configured
 	OAuth     []OAuth
-	Events    []Events
 	Network   Network
 	Secrets   Secrets
 	Store     Store
@@ -59,6 +58,7 @@ type Server struct {
 type Service struct {
 	App, Version string
 	Pattern      string
+	Scope        string // that bearer tokens have to have
 	Token        string // signed or encrypted
 	Duration     time.Duration
 	NewUsers     bool
@@ -78,26 +78,20 @@ type BrowserID struct {
 	MaxCertificate time.Duration // of certificates
 }
 
-// OAuth is a section [oauth:NAME].
+// OAuth is a section [oauth:NAME]: an issuer of bearer tokens.
 type OAuth struct {
-	Name          string
-	Issuer        string
-	Audiences     []string
-	Scope         string
-	JWKS          string
-	Introspection string
-	ClientID      string
-	ClientSecret  string   // file
-	Types         []string // of access tokens
-	EmailDomain   string   // makes the account of a user SUBJECT@DOMAIN
-}
-
-// Events is a section [events:NAME]: who may send Security Event Tokens.
-type Events struct {
-	Name      string
-	Issuer    string
-	Audiences []string
-	JWKS      string
+	Name           string
+	Issuer         string
+	JWKS           string // empty is what the issuer's metadata say
+	Audiences      []string
+	AnyAudience    bool
+	PlainJWT       bool
+	ScopePaths     bool
+	EventAudiences []string // of Security Event Tokens
+	Introspection  string
+	ClientID       string
+	ClientSecret   string // file
+	EmailDomain    string // makes the account of a user SUBJECT@DOMAIN
 }
 
 // Network is the section [network]: how issuers are reached.
@@ -200,7 +194,7 @@ var (
 // such section.
 func (s *Settings) section(r reader, g group) (keys, error) {
 	kind, label := g.kind()
-	labelled := slices.Contains([]string{"service", "oauth", "events"}, kind)
+	labelled := slices.Contains([]string{"service", "oauth"}, kind)
 	if labelled && !labelForm.MatchString(label) && kind != "service" {
 		return nil, fmt.Errorf("[%s]: a section is written [%s:NAME]", g.name, kind)
 	}
@@ -221,11 +215,8 @@ func (s *Settings) section(r reader, g group) (keys, error) {
 		s.BrowserID = &BrowserID{MaxAge: 10 * time.Minute, MaxCertificate: 25 * time.Hour}
 		return r.browserID(s.BrowserID), nil
 	case "oauth":
-		s.OAuth = append(s.OAuth, OAuth{Name: label, Types: []string{"at+jwt"}})
+		s.OAuth = append(s.OAuth, OAuth{Name: label})
 		return r.oauth(&s.OAuth[len(s.OAuth)-1]), nil
-	case "events":
-		s.Events = append(s.Events, Events{Name: label})
-		return r.events(&s.Events[len(s.Events)-1]), nil
 	case "network":
 		return keys{"private_hosts": words(&s.Network.PrivateHosts), "roots": r.path(&s.Network.Roots)}, nil
 	case "secrets":
@@ -264,7 +255,7 @@ func (s *Settings) section(r reader, g group) (keys, error) {
 		return k, nil
 	}
 	return nil, fmt.Errorf("unknown section [%s]%s", g.name,
-		meant(kind, []string{"server", "service", "browserid", "oauth", "events", "network", "secrets", "store", "crypto", "limits", "node_types"}))
+		meant(kind, []string{"server", "service", "browserid", "oauth", "network", "secrets", "store", "crypto", "limits", "node_types"}))
 }
 
 // A reader knows what paths are relative to.
@@ -294,6 +285,13 @@ func (r reader) service(s *Service) keys {
 				return v.errorf("%q is not a pattern of endpoints, such as {node}/1.5/{uid}", v.text)
 			}
 			s.Pattern = v.text
+			return nil
+		},
+		"scope": func(v value) error {
+			if v.text == "" || strings.ContainsAny(v.text, " \t\"\\") {
+				return v.errorf("%q is not a scope: one word", v.text)
+			}
+			s.Scope = v.text
 			return nil
 		},
 		"token":     oneOf(map[string]func(){"signed": func() { s.Token = "signed" }, "encrypted": func() { s.Token = "encrypted" }}),
@@ -326,20 +324,18 @@ func (r reader) browserID(b *BrowserID) keys {
 
 func (r reader) oauth(o *OAuth) keys {
 	return keys{
-		"issuer":        link(&o.Issuer),
-		"audiences":     words(&o.Audiences),
-		"scope":         text(&o.Scope),
-		"jwks":          link(&o.JWKS),
-		"introspection": link(&o.Introspection),
-		"client_id":     text(&o.ClientID),
-		"client_secret": r.path(&o.ClientSecret),
-		"types":         words(&o.Types),
-		"email_domain":  host(&o.EmailDomain),
+		"issuer":          link(&o.Issuer),
+		"jwks":            link(&o.JWKS),
+		"audiences":       words(&o.Audiences),
+		"any_audience":    yes(&o.AnyAudience),
+		"plain_jwt":       yes(&o.PlainJWT),
+		"scope_paths":     yes(&o.ScopePaths),
+		"event_audiences": words(&o.EventAudiences),
+		"introspection":   link(&o.Introspection),
+		"client_id":       text(&o.ClientID),
+		"client_secret":   r.path(&o.ClientSecret),
+		"email_domain":    host(&o.EmailDomain),
 	}
-}
-
-func (r reader) events(e *Events) keys {
-	return keys{"issuer": link(&e.Issuer), "audiences": words(&e.Audiences), "jwks": link(&e.JWKS)}
 }
 
 // check looks at what has to be there, and at what does not go together.
@@ -364,6 +360,9 @@ func (s *Settings) check(name string, groups []group) []error {
 		if svc.Duration < time.Second || svc.Duration > 24*time.Hour {
 			in("service:"+svc.App+"-"+svc.Version, "duration: a token is good for 1s to 24h")
 		}
+		if svc.Scope == "" && len(s.OAuth) > 0 && svc.Pattern != "" {
+			in("service:"+svc.App+"-"+svc.Version, "scope is missing: what a bearer token has to be good for")
+		}
 	}
 	if s.BrowserID == nil && len(s.OAuth) == 0 {
 		in("browserid", "nobody can be believed: there has to be [browserid] or an [oauth:NAME]")
@@ -385,7 +384,7 @@ func (s *Settings) check(name string, groups []group) []error {
 	if s.BrowserID != nil && s.BrowserID.LegacyDomain != "" {
 		legacy = append(legacy, s.BrowserID.LegacyDomain)
 	}
-	issuers := map[string]string{}
+	issuers, asked := map[string]string{}, ""
 	for _, o := range s.OAuth {
 		section := "oauth:" + o.Name
 		if o.Issuer == "" {
@@ -395,17 +394,20 @@ func (s *Settings) check(name string, groups []group) []error {
 			in(section, "issuer: [oauth:%s] has it too", at)
 		}
 		issuers[o.Issuer] = o.Name
-		if o.Scope == "" {
-			in(section, "scope is missing: what a token has to be good for")
-		}
-		if (o.JWKS == "") == (o.Introspection == "") {
-			in(section, "either jwks or introspection has to be there: how tokens are checked")
-		}
-		if o.JWKS != "" && len(o.Audiences) == 0 {
+		switch {
+		case o.AnyAudience && (o.PlainJWT || len(o.Audiences) > 0):
+			in(section, "any_audience goes neither with audiences nor with plain_jwt")
+		case len(o.Audiences) == 0 && !o.AnyAudience:
 			in(section, "audiences is missing: what tokens for this server have as aud")
 		}
-		if o.Introspection != "" && (o.ClientID == "" || o.ClientSecret == "") {
-			in(section, "introspection needs client_id and client_secret, a file")
+		if o.Introspection != "" {
+			if o.ClientID == "" || o.ClientSecret == "" {
+				in(section, "introspection needs client_id and client_secret, a file")
+			}
+			if asked != "" {
+				in(section, "introspection: [oauth:%s] has it too, and one is asked about opaque tokens", asked)
+			}
+			asked = o.Name
 		}
 		if o.EmailDomain != "" {
 			legacy = append(legacy, o.EmailDomain)
@@ -414,11 +416,6 @@ func (s *Settings) check(name string, groups []group) []error {
 	slices.Sort(legacy)
 	if legacy = slices.Compact(legacy); len(legacy) > 1 {
 		errs = append(errs, fmt.Errorf("%s: legacy_domain and email_domain are %s: nodes could not tell the users of two domains apart", name, strings.Join(legacy, " and ")))
-	}
-	for _, e := range s.Events {
-		if e.Issuer == "" || e.JWKS == "" || len(e.Audiences) == 0 {
-			in("events:"+e.Name, "issuer, audiences and jwks have to be there")
-		}
 	}
 	kinds := 0
 	for _, f := range []string{s.Secrets.Master, s.Secrets.Nodes, s.Secrets.Fixed} {

@@ -23,21 +23,20 @@ func TestFull(t *testing.T) {
 			Backoff: 30 * time.Second, BackoffShare: 0.25, Unavailable: 0.5,
 		},
 		Services: []Service{
-			{App: "sync", Version: "1.5", Pattern: "{node}/1.5/{uid}", Token: "encrypted", Duration: 5 * time.Minute, NeedKeyID: true,
+			{App: "sync", Version: "1.5", Pattern: "{node}/1.5/{uid}", Scope: "https://example.com/apps/sync", Token: "encrypted", Duration: 5 * time.Minute, NeedKeyID: true,
 				Conditions: map[string]string{"tos": "https://example.com/tos", "pp": "https://example.com/pp"}},
-			{App: "queue", Version: "1.0", Pattern: "{node}/{service}/{uid}", Token: "signed", Duration: 30 * time.Minute, NewUsers: true, Conditions: map[string]string{}},
+			{App: "queue", Version: "1.0", Pattern: "{node}/{service}/{uid}", Scope: "queue", Token: "signed", Duration: 30 * time.Minute, NewUsers: true, Conditions: map[string]string{}},
 		},
 		BrowserID: &BrowserID{
 			Audiences: []string{"https://token.example.com", "https://other.example.com"}, AllowedIssuers: []string{"idp.example.com", "idp.example.org"},
 			TrustedIssuers: []string{"idp.example.com"}, Delegation: true, LegacyDomain: "idp.example.com", MaxAge: 5 * time.Minute, MaxCertificate: 24 * time.Hour,
 		},
 		OAuth: []OAuth{
-			{Name: "corp", Issuer: "https://sso.example.com/realms/corp", Audiences: []string{"https://token.example.com"}, Scope: "storage",
-				JWKS: "https://sso.example.com/jwks", Types: []string{"at+jwt", "JWT"}},
-			{Name: "opaque", Issuer: "https://idp.example.net", Scope: "storage", Introspection: "https://idp.example.net/introspect",
-				ClientID: "token-app", ClientSecret: "testdata/secrets/opaque", Types: []string{"at+jwt"}},
+			{Name: "corp", Issuer: "https://sso.example.com/realms/corp", JWKS: "https://sso.example.com/jwks", Audiences: []string{"https://token.example.com"},
+				PlainJWT: true, EventAudiences: []string{"https://token.example.com"}},
+			{Name: "opaque", Issuer: "https://idp.example.net", AnyAudience: true, ScopePaths: true, Introspection: "https://idp.example.net/introspect",
+				ClientID: "token-app", ClientSecret: "testdata/secrets/opaque", EmailDomain: "idp.example.com"},
 		},
-		Events:    []Events{{Name: "corp", Issuer: "https://sso.example.com/realms/corp", Audiences: []string{"https://token.example.com"}, JWKS: "https://sso.example.com/jwks"}},
 		Network:   Network{PrivateHosts: []string{"sso.example.com", "idp.example.net:8443"}, Roots: "testdata/roots.pem"},
 		Secrets:   Secrets{Master: "testdata/secrets/master", Metrics: "/etc/token-app/metrics"},
 		Store:     Store{URL: "testdata/secrets/database"},
@@ -84,6 +83,9 @@ func TestDefaults(t *testing.T) {
 // Each mistake names its line and says what to do.
 func TestMistakes(t *testing.T) {
 	more := func(s string) string { return least + s }
+	oauth := func(s string) string {
+		return strings.Replace(least, "[browserid]", "scope = s\n[browserid]", 1) + "[oauth:a]\n" + s
+	}
 	tests := []struct{ name, text, want string }{
 		{"unknown key", more("[store]\nfil = x\n"), `x.ini:11: [store]: unknown key "fil"; did you mean "file"?`},
 		{"far from all keys", more("[store]\nqqqqqqqq = x\n"), `x.ini:11: [store]: unknown key "qqqqqqqq"; there are file, url`},
@@ -120,17 +122,20 @@ func TestMistakes(t *testing.T) {
 		{"two kinds of secrets", more("nodes = x\n"), `x.ini:7: [secrets]: one of master, nodes and fixed has to be there: a file with the secrets of nodes`},
 		{"no metrics key", strings.Replace(least, "metrics = metrics\n", "", 1), `x.ini:7: [secrets]: metrics is missing: a file with the key that hides users in logs; openssl rand -hex 32 makes one`},
 		{"two stores", more("[store]\nfile = a\nurl = b\n"), `x.ini:10: [store]: file and url exclude each other`},
-		{"oauth", more("[oauth:a]\nissuer = https://a\nscope = s\naudiences = b\n"), `x.ini:10: [oauth:a]: either jwks or introspection has to be there: how tokens are checked`},
-		{"oauth without scope", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\naudiences = b\n"), `x.ini:10: [oauth:a]: scope is missing: what a token has to be good for`},
-		{"oauth without audience", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\n"), `x.ini:10: [oauth:a]: audiences is missing: what tokens for this server have as aud`},
-		{"introspection without secret", more("[oauth:a]\nissuer = https://a\nintrospection = https://a/j\nscope = s\nclient_id = b\n"), `x.ini:10: [oauth:a]: introspection needs client_id and client_secret, a file`},
-		{"credentials in a URL", more("[oauth:a]\nissuer = https://u:p@a\n"), `x.ini:11: [oauth:a] issuer: it is not an https URL`},
+		{"service without scope", least + "[oauth:a]\nissuer = https://a\naudiences = b\n", `x.ini:3: [service:sync-1.5]: scope is missing: what a bearer token has to be good for`},
+		{"scope", more("[service:a-1]\nscope = a b\n"), `x.ini:11: [service:a-1] scope: "a b" is not a scope: one word`},
+		{"oauth without issuer", oauth("audiences = b\n"), `x.ini:11: [oauth:a]: issuer is missing`},
+		{"oauth without audience", oauth("issuer = https://a\n"), `x.ini:11: [oauth:a]: audiences is missing: what tokens for this server have as aud`},
+		{"any audience of any JWT", oauth("issuer = https://a\nany_audience = yes\nplain_jwt = yes\n"), `x.ini:11: [oauth:a]: any_audience goes neither with audiences nor with plain_jwt`},
+		{"introspection without secret", oauth("issuer = https://a\naudiences = b\nintrospection = https://a/j\nclient_id = b\n"), `x.ini:11: [oauth:a]: introspection needs client_id and client_secret, a file`},
+		{"introspection twice", oauth("issuer = https://a\naudiences = b\nintrospection = https://a/j\nclient_id = b\nclient_secret = c\n[oauth:b]\nissuer = https://b\naudiences = b\nintrospection = https://a/j\nclient_id = b\nclient_secret = c\n"),
+			`x.ini:17: [oauth:b]: introspection: [oauth:a] has it too, and one is asked about opaque tokens`},
+		{"credentials in a URL", oauth("issuer = https://u:p@a\n"), `x.ini:12: [oauth:a] issuer: it is not an https URL`},
 		{"oauth without name", more("[oauth:]\n"), `x.ini:10: [oauth:]: a section is written [oauth:NAME]`},
-		{"two legacy domains", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = a.example\n[oauth:b]\nissuer = https://b\njwks = https://a/j\nscope = s\naudiences = b\nemail_domain = b.example\n"),
+		{"two legacy domains", oauth("issuer = https://a\naudiences = b\nemail_domain = a.example\n[oauth:b]\nissuer = https://b\naudiences = b\nemail_domain = b.example\n"),
 			`x.ini: legacy_domain and email_domain are a.example and b.example: nodes could not tell the users of two domains apart`},
-		{"an issuer twice", more("[oauth:a]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\n[oauth:b]\nissuer = https://a\njwks = https://a/j\nscope = s\naudiences = b\n"),
-			`x.ini:15: [oauth:b]: issuer: [oauth:a] has it too`},
-		{"events", more("[events:a]\nissuer = https://a\n"), `x.ini:10: [events:a]: issuer, audiences and jwks have to be there`},
+		{"an issuer twice", oauth("issuer = https://a\naudiences = b\n[oauth:b]\nissuer = https://a\naudiences = b\n"),
+			`x.ini:14: [oauth:b]: issuer: [oauth:a] has it too`},
 		{"several", more("[store]\na = x\n[crypto]\nslots = x\n"), "x.ini:11: [store]: unknown key \"a\"; there are file, url\nx.ini:13: [crypto] slots: \"x\" is not a number from 1 to 1024"},
 	}
 	for _, tt := range tests {
