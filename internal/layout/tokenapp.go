@@ -76,6 +76,11 @@ var tokenApp = []Package{
 		Why:  "who is believed, where users are and how tokens are made come in through its interfaces",
 	},
 	{
+		Path: "internal/idp",
+		Idea: "an identity provider for the demo and for tests, which signs whatever it is told to",
+		Why:  "it is the other side of what is verified, and shares no code with it",
+	},
+	{
 		Path: "app",
 		Idea: "the server put together from its settings; secrets, names of users, the purge",
 		May:  []string{"server", "settings", "browserid", "oauth", "signature", "jobs", "store", "token", "node", "node/nodetest", "internal/guarded", "internal/idp"},
@@ -94,22 +99,16 @@ var tokenApp = []Package{
 		Why:  "a command calls the front door of a package",
 	},
 	{
-		Path: "internal/idp",
-		Idea: "an identity provider for the demo and for tests, which signs whatever it is told to",
-		Why:  "it is the other side of what is verified, and shares no code with it",
+		Path: "workers",
+		Idea: "the workers in C++ and Python, and the same results of all three",
+		May:  []string{"jobs", "jobs/jobstest", "signature", "browserid", "internal/guarded"},
+		Why:  "workers in other languages know the bytes of jobs alone",
 	},
 	{
 		Path: "jobs/jobstest",
 		Idea: "jobs with their results, for workers in any language",
 		May:  []string{"internal/strict", "signature"},
 		Why:  "bytes are made here without the code that is tested with them",
-	},
-	{
-		Path: "workers",
-		Idea: "the workers in C++ and Python, and the same results of all three",
-		May:  []string{"jobs", "jobs/jobstest"},
-		May:  []string{"jobs", "jobs/jobstest", "signature", "browserid", "internal/guarded"},
-		Why:  "workers in other languages know the bytes of jobs alone",
 	},
 }
 
