@@ -479,16 +479,16 @@ func (s *server) serve(ctx context.Context, cfg zmq.Config) (held bool, err erro
 			return false, lost(fmt.Errorf("it did not answer within %v", attachTime))
 		case <-ping.C:
 			s.mu.Lock()
-			silence := time.Since(n.heard)
-			if n.running != nil {
+			busy, silence := n.running != nil, time.Since(n.heard)
+			s.mu.Unlock()
+			if busy {
 				silence = 0 // it owes no sign of life to a worker that gives none
 			}
-			s.mu.Unlock()
 			if silence >= period*time.Duration(n.welcome.Tries) {
 				return true, lost(fmt.Errorf("it is silent for %v", silence.Round(time.Millisecond)))
 			}
 			ping.Reset(period)
-			if n.running != nil {
+			if busy {
 				continue
 			}
 			s.check(time.Now(), 0)

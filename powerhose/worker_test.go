@@ -339,6 +339,26 @@ func TestLeak(t *testing.T) {
 	}
 }
 
+// A worker looks whether it has to ping while jobs begin and end.
+func TestPingBetweenJobs(t *testing.T) {
+	m := newMaster(t, MasterConfig{Period: time.Millisecond, Tries: 255})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() {
+		served <- (&Worker{Master: m.Address(), Name: "w"}).Serve(ctx, func(_ context.Context, j *Job) ([]byte, error) { return j.Body, nil })
+	}()
+	for range 1000 {
+		do(t, m, "echo", Call{BusyWait: patience, Deadline: patience})
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if s := m.Status(); s.Calls.Results != 1000 || s.Events.Registered != 1 {
+		t.Errorf("%+v, %+v", s.Calls, s.Events)
+	}
+}
+
 // TestRandom lets callers make calls of all sorts while workers are killed,
 // stopped and asked to end. Each call has one answer, and it is right; a job that
 // may not be repeated is started once at most.
