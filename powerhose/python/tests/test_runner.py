@@ -267,6 +267,22 @@ class Both:
         self.assertEqual(self.execute(self.runner(), b"x", repeatable=True), b"x")
         self.assertEqual(len(numbers), 2)
 
+    def test_lost_and_refused(self):
+        """What the second master never started the first one may have."""
+
+        def answer(end, h, body):
+            if not lost:
+                lost.append(h.number)
+                end.close()
+            else:
+                end.send(lab.reply(h.number, code=_wire.BUSY), b"")
+
+        self.serve(answer)
+        for lost, repeatable, started in (([], True, True), ([1], True, False), ([1], False, False)):
+            with self.assertRaises(powerhose.ErrBusy) as caught:
+                self.execute(self.runner(), b"x", repeatable=repeatable)
+            self.assertEqual(caught.exception.started, started)
+
     def test_closed_between_two_calls(self):
         """A call that was never written is not lost with the link."""
         ends = []

@@ -24,7 +24,7 @@ AGAIN = 0.05
 class Call:
     """One call: what is asked, and what came back."""
 
-    __slots__ = ("body", "kind", "flags", "busy_wait", "deadline", "number", "reply", "detail", "failed", "progress", "news")
+    __slots__ = ("body", "kind", "flags", "busy_wait", "deadline", "number", "reply", "detail", "failed", "progress", "news", "before")
 
     def __init__(
         self,
@@ -51,11 +51,23 @@ class Call:
         self.detail = b""
         self.failed: Optional[_errors.Error] = None
         self.news: List[bytes] = []
+        self.before = False  # a master had it, and was lost
         self.head(1)
 
     @property
     def repeatable(self) -> bool:
         return bool(self.flags & _wire.REPEATABLE)
+
+    def again(self) -> bool:
+        """Whether it is to be made again: the master was lost, and the job may run twice."""
+        again = self.failed is not None and self.repeatable and time.monotonic() < self.deadline
+        self.before = self.before or again
+        return again
+
+    def remember(self, e: _errors.Error) -> None:
+        """Have an error say that the job can have been started, if a master before had it."""
+        if self.before:
+            e._started, e.attempt = True, max(e.attempt, 1)
 
     @property
     def done(self) -> bool:

@@ -166,20 +166,26 @@ class JobRunner(_fork.Forgets):
         """
         call = _call.Call(data, self.timeout if timeout is None else timeout, kind, repeatable, urgent, busy_wait, progress)
         state = self._state()
-        while True:
-            users: List[_Link] = []
+        try:
+            while True:
+                self._attempt(state, call)
+                if not call.again():
+                    return call.result()
+        except _errors.Error as e:
+            call.remember(e)
+            raise
+
+    def _attempt(self, state: _State, call: _call.Call) -> None:
+        users: List[_Link] = []
+        try:
             try:
-                try:
-                    self._submit(state, call, users)
-                    self._await(state, users[-1], call)
-                finally:
-                    self._tidy(state, call, users)
+                self._submit(state, call, users)
+                self._await(state, users[-1], call)
             finally:
-                # Again, if a signal handler has interrupted that.
                 self._tidy(state, call, users)
-            if call.failed is not None and call.repeatable and time.monotonic() < call.deadline:
-                continue  # the master was lost, and the job may run twice
-            return call.result()
+        finally:
+            # Again, if a signal handler has interrupted that.
+            self._tidy(state, call, users)
 
     def close(self) -> None:
         """End the connection; what is called now fails. A later call connects again."""

@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Collection, Dict, Optional, Tuple
 
-from . import _call, _curve, _fork, _wire, _zmtp
+from . import _call, _curve, _errors, _fork, _wire, _zmtp
 
 __all__ = ["JobRunner"]
 
@@ -162,12 +162,15 @@ class JobRunner(_fork.Forgets):
     ) -> bytes:
         """Have a job done; see powerhose.JobRunner.execute. Cancelling the task cancels the call."""
         call = _call.Call(data, self.timeout if timeout is None else timeout, kind, repeatable, urgent, busy_wait, progress)
-        while True:
-            call.failed = None
-            await self._attempt(call)
-            if call.failed is not None and call.repeatable and time.monotonic() < call.deadline:
-                continue  # the master was lost, and the job may run twice
-            return call.result()
+        try:
+            while True:
+                call.failed = None
+                await self._attempt(call)
+                if not call.again():
+                    return call.result()
+        except _errors.Error as e:
+            call.remember(e)
+            raise
 
     async def _attempt(self, call: _call.Call) -> None:
         loop = asyncio.get_running_loop()
