@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -326,6 +327,8 @@ func mixed(t *testing.T, _ language, f *fault) {
 	}
 }
 
+var leakRounds = flag.Int("leak.rounds", 5, "masters that the workers of the case leak outlive")
+
 func leak(t *testing.T, _ language, f *fault) {
 	address := filepath.Join(scratch(t), "m")
 	files, goroutines := descriptors(t, os.Getpid()), runtime.NumGoroutine()
@@ -369,11 +372,11 @@ func leak(t *testing.T, _ language, f *fault) {
 		}
 	}
 
-	// Processes in each language, over the lives of five masters. A link that has
+	// Processes in each language, over the lives of several masters. A link that has
 	// held for a period is no try in vain.
 	var procs []*proc
 	var before []int
-	for i := range 5 {
+	for i := range *leakRounds {
 		m, err := powerhose.NewMaster(powerhose.MasterConfig{
 			Listen: address, Deadline: patience, BusyWait: patience, Handshake: patience, Period: 20 * time.Millisecond, Tries: 255,
 		})

@@ -339,6 +339,7 @@ func (g *game) dictate(mode string, p *proc, out *bufio.Scanner) {
 		if line[5] != "" {
 			k.bad = errors.New(line[5])
 		}
+		g.breathe(k)
 	}
 	for _, k := range open {
 		k.ended, k.end, k.maybe, k.local = time.Now(), "killed", true, true

@@ -1,100 +1,14 @@
 package conformance
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
-	"hash/crc32"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
-
-	"appbundle/powerhose"
 )
-
-// ledger is where a worker in Go writes down what it starts.
-var ledger *os.File
-
-// write is one write to the ledger, with the time.
-func write(format string, args ...any) error {
-	_, err := fmt.Fprintf(ledger, format+" %d\n", append(args, time.Now().UnixNano())...)
-	return err
-}
-
-// play does a job of TestRandom: its result shows whose it is, and who did it.
-func play(ctx context.Context, j *powerhose.Job, id, op, arg string) ([]byte, error) {
-	repeatable := 0
-	if j.Repeatable {
-		repeatable = 1
-	}
-	kind := j.Kind
-	if kind == "" {
-		kind = "-"
-	}
-	if err := write("S %s %d %d %d %s", id, os.Getpid(), j.Attempt, repeatable, kind); err != nil {
-		return nil, err
-	}
-	switch op {
-	case "nap":
-		n, err := strconv.Atoi(arg)
-		if err != nil {
-			return nil, err
-		}
-		<-time.After(time.Duration(n) * time.Microsecond)
-	case "hold":
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %v", ctx.Err(), write("E %s %d told", id, os.Getpid()))
-		case <-time.After(time.Until(j.Deadline) + 5*time.Second):
-		}
-		if err := write("E %s %d over", id, os.Getpid()); err != nil {
-			return nil, err
-		}
-	case "die":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
-	case "cut":
-		cut(arg)
-	case "error":
-		return nil, &powerhose.Error{Text: id, Detail: []byte("detail of " + id)}
-	case "reject":
-		return nil, fmt.Errorf("%w: %s", powerhose.ErrRejected, id)
-	case "break":
-		panic(id)
-	case "progress":
-		for i := range 3 {
-			j.Progress(fmt.Appendf(nil, "%s %d", id, i))
-		}
-	}
-	answer := fmt.Appendf(nil, "%s %d %d %08x %d", id, os.Getpid(), j.Attempt, crc32.ChecksumIEEE(j.Body), len(j.Body))
-	if op == "echo" {
-		answer = append(append(answer, '\n'), j.Body...)
-	}
-	return answer, nil
-}
-
-// cut ends one of the links of this process, under it.
-func cut(which string) {
-	name := func(sa syscall.Sockaddr, err error) string {
-		if un, ok := sa.(*syscall.SockaddrUnix); ok && err == nil {
-			return un.Name
-		}
-		return ""
-	}
-	for fd := 3; fd < 64; fd++ {
-		end := name(syscall.Getpeername(fd))
-		if _, err := syscall.Getpeername(fd); err == nil && which == "work" {
-			end = name(syscall.Getsockname(fd))
-		}
-		if end != "" {
-			_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
-		}
-	}
-}
 
 // A begin is one line of the ledger.
 type begin struct {
@@ -143,6 +57,7 @@ func (g *game) books() (starts map[int][]*begin, jobs map[int][]int) {
 func (g *game) judge() {
 	starts, jobs := g.books()
 	tally := map[string]int{}
+	var slowest time.Duration
 	for i := range g.calls {
 		c := &g.calls[i]
 		if c.end == "" {
@@ -150,6 +65,7 @@ func (g *game) judge() {
 			continue
 		}
 		tally[c.end]++
+		slowest = max(slowest, c.ended.Sub(c.began))
 		if why := g.wrong(c, starts[i], jobs); why != "" {
 			var lines []string
 			for _, s := range starts[i] {
@@ -175,7 +91,7 @@ func (g *game) judge() {
 		}
 		tally[e.what+" of a "+who]++
 	}
-	g.Logf("%d calls, %d processes of workers: %v", len(g.calls), len(jobs), tally)
+	g.Logf("%d calls, %d processes of workers, the slowest call %v: %v", len(g.calls), len(jobs), slowest, tally)
 	for _, what := range []string{
 		"ok", "application", "rejected", "panic", "busy", "timeout", "lost", "cancelled", "too big", "started again", "told",
 		"master lost", "draining", "killed", "kill of a master", "drain of a master", "stop of a master", "stop of a worker or caller",
@@ -227,7 +143,7 @@ func (g *game) wrong(c *call, starts []*begin, jobs map[int][]int) string {
 			return "somebody waited, and the worker was told that nobody does"
 		}
 	}
-	if !c.maybe && len(starts) > 0 && calls == 1 {
+	if !c.maybe && len(starts) > 0 {
 		return fmt.Sprintf("it was begun, and %q says that it was not", c.end)
 	}
 
@@ -273,7 +189,7 @@ func (g *game) wrong(c *call, starts []*begin, jobs map[int][]int) string {
 			return "it is not too big"
 		}
 	case "timeout":
-		if c.deadline == randomLong {
+		if c.unanswered() {
 			return "it was not answered"
 		}
 		if took < c.deadline && c.by == "go" {

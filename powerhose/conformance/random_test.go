@@ -29,7 +29,7 @@ var (
 
 const (
 	randomBody = 1 << 20          // the longest that the master takes
-	randomLong = 60 * time.Second // the deadline of a call that is to have an answer: only one that was lost gets there
+	randomLong = 30 * time.Second // the deadline of a call that is to have an answer: only one that was lost gets there
 	attempts   = 2                // of a job that may be repeated
 )
 
@@ -266,13 +266,13 @@ func (g *game) kill() {
 			p.kill()
 		}
 	}
+	if g.master != nil {
+		g.release()
+		g.master.kill()
+	}
 	g.keepers.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.expected = g.master
-	if g.master != nil {
-		g.master.kill()
-	}
 	for _, p := range g.scripts {
 		p.kill()
 	}
@@ -285,7 +285,9 @@ func (g *game) kill() {
 				g.Logf("%s, pid %d:\n%s", s.name, p.pid(), p.said())
 			}
 		}
-		g.Logf("the master, pid %d:\n%s", g.master.pid(), g.master.said())
+		if g.master != nil {
+			g.Logf("the master, pid %d:\n%s", g.master.pid(), g.master.said())
+		}
 	}
 }
 
@@ -333,7 +335,7 @@ func (g *game) keep(s *slot, argv, env []string, r *rand.Rand) {
 
 // listen starts a master. It is false where that is not possible.
 func (g *game) listen() bool {
-	p, err := launch(g, nil, []string{"/proc/self/exe"}, "CONFORMANCE_MASTER="+g.address, "WINDOW=4", "SHORT=5ms", "PERIOD=1s", "TRIES=5", "GRACE=4s",
+	p, err := launch(g, nil, []string{"/proc/self/exe"}, "CONFORMANCE_MASTER="+g.address, "WINDOW=4", "SHORT=5ms", "PERIOD=200ms", "TRIES=25", "GRACE=4s",
 		"MAXWAITING=55", "DRAINTIME=2s", fmt.Sprint("MAXBODY=", randomBody))
 	if err != nil {
 		g.fail("the master: %v", err)
@@ -547,8 +549,9 @@ func (g *game) end() {
 		g.Fatal(err)
 	}
 	for _, e := range left {
-		// Of workers that were killed and have come back nothing is left either.
-		if !strings.HasSuffix(e.Name(), ".lock") {
+		// Of workers that were killed and have come back nothing is left either, but
+		// for a socket that has not had its name yet.
+		if !strings.HasSuffix(e.Name(), ".lock") && !strings.HasPrefix(e.Name(), ".bind.") {
 			g.fail("%s is left", e.Name())
 		}
 	}
@@ -626,13 +629,19 @@ func (g *game) caller(runner *powerhose.JobRunner) {
 
 // breathe waits a moment where there is no master that takes calls.
 func (g *game) breathe(c *call) {
+	if c.unanswered() {
+		g.fail("call %d of %s was not answered: %s", c.id, c.by, c.text)
+	}
 	switch c.end {
 	case "draining":
-		g.rest(100 * time.Millisecond)
+		g.rest(500 * time.Millisecond)
 	case "no master", "queue full", "master lost":
-		g.rest(20 * time.Millisecond)
+		g.rest(100 * time.Millisecond)
 	}
 }
+
+// unanswered says that there was time enough.
+func (c *call) unanswered() bool { return c.end == "timeout" && c.deadline == randomLong }
 
 var words = map[error]string{
 	powerhose.ErrApplication: "application", powerhose.ErrRejected: "rejected", powerhose.ErrPanic: "panic", powerhose.ErrBusy: "busy",
