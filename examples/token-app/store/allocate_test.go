@@ -103,6 +103,40 @@ func TestCapacityIsExact(t *testing.T) {
 	})
 }
 
+// Who waits for another server's transaction chooses a node after it: PostgreSQL
+// by itself would choose before, and then wait for that node.
+func TestPostgresChoosesBehindTheLock(t *testing.T) {
+	l := newLab(t, "postgres")
+	s, other := l.service(100, "https://a", "https://b"), l.store(Config{})
+	id, err := s.service(t.Context(), "sync-1.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	err = s.update(t.Context(), []int64{id}, func(ctx context.Context, tx *tx) error {
+		if _, err := tx.exchange(ctx, id, newUser(1)); err != nil {
+			return err
+		}
+		go func() {
+			_, err := other.Exchange(ctx, newUser(2))
+			done <- err
+		}()
+		for {
+			var waiting int
+			if err := s.reader.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&waiting); err != nil || waiting > 0 {
+				return err
+			}
+		}
+	})
+	if err := errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := loads(t, s), []int64{1, 1}; !slices.Equal(got, want) {
+		t.Errorf("loads are %v, want %v", got, want)
+	}
+	sound(t, s)
+}
+
 // A node opens a tenth of its capacity at a time, when nothing else is open.
 func TestRelease(t *testing.T) {
 	both(t, func(t *testing.T, l *lab) {

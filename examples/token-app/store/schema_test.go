@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Servers that start at the same moment make the schema once.
@@ -36,6 +38,48 @@ func TestStartAtOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// To open a file waits for whoever holds its directory.
+func TestSQLiteOpensAlone(t *testing.T) {
+	l := newLab(t, "sqlite")
+	dir, err := os.Open(filepath.Dir(l.where))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		s, err := l.open(Config{})
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	waits := fmt.Sprintf("-> FLOCK  ADVISORY  WRITE %d ", os.Getpid())
+	for {
+		select {
+		case err := <-opened:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(locks), waits) {
+			break
+		}
+	}
+	if err := dir.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
 }
 
 // Steps are taken once, in order, and all or none of those that are due.
