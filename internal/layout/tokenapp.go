@@ -89,7 +89,7 @@ var tokenApp = []Package{
 	{
 		Path: "cmd/app",
 		Idea: "flags, environment and signals in, exit status out",
-		May:  []string{"app", "server", "settings", "store", "internal/host"},
+		May:  []string{"app", "demo", "server", "settings", "store", "internal/host"},
 		Why:  "a command calls the front door of a package",
 	},
 	{
@@ -103,6 +103,12 @@ var tokenApp = []Package{
 		Idea: "the workers in C++ and Python, and the same results of all three",
 		May:  []string{"jobs", "jobs/jobstest", "signature", "browserid", "internal/guarded"},
 		Why:  "workers in other languages know the bytes of jobs alone",
+	},
+	{
+		Path: "demo",
+		Idea: "the server with all that it needs, to look at: a provider that lets everybody in, and a page",
+		May:  []string{"app", "settings", "jobs", "store", "token", "internal/guarded", "internal/idp"},
+		Why:  "it is made of what a server is made of, on loopback alone",
 	},
 	{
 		Path: "jobs/jobstest",

@@ -10,8 +10,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +33,23 @@ type Config struct {
 	Log      *slog.Logger
 	Now      func() time.Time // nil is time.Now
 	// Fetch fetches the keys of issuers; nil is what the settings say.
-	Fetch *guarded.Client
+	Fetch Fetcher
+	// Demo takes the secrets and the provider of the demo, which are refused
+	// otherwise.
+	Demo bool
 }
+
+// A Fetcher fetches documents, as a guarded.Client does.
+type Fetcher interface {
+	Get(ctx context.Context, address string, limit int64) (guarded.Answer, error)
+	Post(ctx context.Context, address string, form url.Values, user *url.Userinfo, limit int64) (guarded.Answer, error)
+}
+
+// What the demo makes is known by these: its provider lets everybody in.
+const (
+	DemoHost   = "idp.demo.example"
+	DemoSecret = "demo-only-" // the beginning of its secrets
+)
 
 // An App is a token server that is ready to serve.
 type App struct {
@@ -108,6 +125,9 @@ func Open(ctx context.Context, cfg Config) (*App, error) {
 
 func (a *App) open(ctx context.Context) error {
 	cfg, s := a.cfg, a.cfg.Settings
+	if err := a.refuseDemo(); err != nil {
+		return err
+	}
 	secrets, err := loadSecrets(s.Secrets)
 	if err != nil {
 		return err
@@ -178,6 +198,31 @@ func (a *App) open(ctx context.Context) error {
 	return err
 }
 
+// refuseDemo keeps what everybody can have signed out of servers that are no demo.
+func (a *App) refuseDemo() error {
+	if a.cfg.Demo {
+		return nil
+	}
+	s := a.cfg.Settings
+	demo := s.BrowserID != nil && slices.Contains(s.BrowserID.AllowedIssuers, DemoHost)
+	for _, o := range s.OAuth {
+		demo = demo || o.Issuer == "https://"+DemoHost
+	}
+	if demo {
+		return fmt.Errorf("the identity provider of the demo, %s, lets everybody in: it is believed with --demo alone", DemoHost)
+	}
+	for _, name := range []string{s.Secrets.Master, s.Secrets.Fixed, s.Secrets.Nodes, s.Secrets.Metrics} {
+		if name == "" {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err == nil && strings.Contains(string(text), DemoSecret) {
+			return fmt.Errorf("%s: it has a secret of the demo; openssl rand -hex 32 makes one", name)
+		}
+	}
+	return nil
+}
+
 // useSecrets takes new secrets, if each node that users are on has one.
 func (a *App) useSecrets(ctx context.Context, secrets token.Secrets) error {
 	nodes, err := a.store.Nodes(ctx, "")
@@ -196,6 +241,9 @@ func (a *App) useSecrets(ctx context.Context, secrets token.Secrets) error {
 // Handler is the HTTP interface.
 func (a *App) Handler() http.Handler { return a.server }
 
+// Handle adds a route, in the pattern of http.ServeMux, before the first request.
+func (a *App) Handle(pattern string, h http.Handler) { a.server.Handle(pattern, h) }
+
 // Metrics are the figures of this process.
 func (a *App) Metrics() *server.Metrics { return a.metrics }
 
@@ -204,6 +252,9 @@ func (a *App) Store() *store.Store { return a.store }
 
 // Reload reads the secrets of nodes anew. When that fails those from before stay.
 func (a *App) Reload(ctx context.Context) error {
+	if err := a.refuseDemo(); err != nil {
+		return err
+	}
 	secrets, err := loadSecrets(a.cfg.Settings.Secrets)
 	if err != nil {
 		return err

@@ -87,8 +87,9 @@ func (a *App) believe(out *server.Config, verify signature.Verifier) error {
 				return fmt.Errorf("%s: there is no certificate in it", name)
 			}
 		}
-		fetch = guarded.New(g)
-		a.close = append(a.close, fetch.Close)
+		client := guarded.New(g)
+		a.close = append(a.close, client.Close)
+		fetch = client
 	}
 	names := namesOf(a.cfg.Settings)
 	if b := a.cfg.Settings.BrowserID; b != nil {
@@ -118,7 +119,7 @@ func (a *App) believe(out *server.Config, verify signature.Verifier) error {
 }
 
 // believeBearers makes the verifier of bearer tokens and of events.
-func (a *App) believeBearers(out *server.Config, verify signature.Verifier, fetch *guarded.Client) error {
+func (a *App) believeBearers(out *server.Config, verify signature.Verifier, fetch Fetcher) error {
 	cfg := oauth.Config{Get: fetch.Get, Post: fetch.Post, Verifier: verify, Now: a.cfg.Now}
 	b := &bearers{names: namesOf(a.cfg.Settings), domains: map[string]string{}, store: a.store}
 	events := false

@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -70,10 +71,11 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // A noError is an answer that is no, already in words for people.
 type noError struct{ error }
 
-const usage = `usage: app [--config FILE]
+const usage = `usage: app [--config FILE] | app --demo
        app [--config FILE] admin COMMAND ...
 
-Without a command the token server runs. Commands:
+Without a command the token server runs. With --demo it runs with settings, keys
+and an identity provider of its own, on a loopback address. Commands:
 `
 
 // run does what the arguments say, and gives the exit status.
@@ -104,7 +106,8 @@ const defaultConfig = "token-app.ini"
 func (p *process) command(args []string) error {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	config := flags.String("config", defaultConfig, "")
+	config := flags.String("config", "", "")
+	playing := flags.Bool("demo", false, "")
 	if err := flags.Parse(args); err != nil {
 		return asUsage(err)
 	}
@@ -112,14 +115,24 @@ func (p *process) command(args []string) error {
 	if len(rest) > 0 && rest[0] != "admin" {
 		return usagef("unknown command %q", rest[0])
 	}
-	if len(rest) > 0 {
-		return p.admin(*config, rest[1:])
+	if *playing {
+		if *config != "" || len(rest) > 0 {
+			return usagef("--demo has settings of its own, and goes with nothing else")
+		}
+		if p.getenv("DATABASE_URL") != "" {
+			return usagef("--demo has a database of its own; unset DATABASE_URL")
+		}
+		return p.serveDemo()
 	}
-	cfg, err := p.config(*config)
+	name := cmp.Or(*config, defaultConfig)
+	if len(rest) > 0 {
+		return p.admin(name, rest[1:])
+	}
+	cfg, err := p.config(name)
 	if err != nil {
 		return err
 	}
-	return p.serve(cfg)
+	return p.serveConfig(cfg)
 }
 
 func asUsage(err error) error {
@@ -142,18 +155,15 @@ func (p *process) config(name string) (app.Config, error) {
 	}
 	return app.Config{
 		Settings: s,
-		State:    p.state(s),
+		State:    cmp.Or(s.Server.State, p.state()),
 		Database: p.getenv("DATABASE_URL"),
 		Master:   p.getenv("POWERHOSE_MASTER"),
 		Log:      slog.New(slog.NewJSONHandler(p.stderr, nil)),
 	}, nil
 }
 
-// state is the directory of what the server keeps.
-func (p *process) state(s *settings.Settings) string {
-	if s.Server.State != "" {
-		return s.Server.State
-	}
+// state is the directory of what the server keeps, where the settings name none.
+func (p *process) state() string {
 	for _, name := range []string{"APPBUNDLE_STATE_DIR", "STATE_DIRECTORY"} {
 		if dir := p.getenv(name); dir != "" {
 			return dir
