@@ -403,16 +403,16 @@ func (l *Link) drain() {
 	l.fail(err)
 }
 
-// call writes what one system call can, and reports whether the kernel may take
-// more. Others can queue and recall meanwhile.
-func (l *Link) call(fd uintptr) (more bool) {
+// call writes what one system call can, and reports whether that is anything.
+// Others can queue and recall meanwhile.
+func (l *Link) call(fd uintptr) bool {
 	l.now.load(l.out.chunks.all())
 	l.calling = true
 	l.mu.Unlock()
-	n, more, err := l.now.write(fd)
+	n, err := l.now.write(fd)
 	l.mu.Lock()
 	l.called(n, err)
-	return more
+	return n > 0
 }
 
 // called is what there is to do after a system call.

@@ -100,9 +100,8 @@ func (w *nowait) load(chunks []chunk) {
 	}
 }
 
-// write gives how many bytes the kernel took, and whether that is all. That it
-// takes none now is no error.
-func (w *nowait) write(fd uintptr) (n int, all bool, err error) {
+// write gives how many bytes the kernel took. That it takes none now is no error.
+func (w *nowait) write(fd uintptr) (int, error) {
 	size := 0
 	for _, v := range w.iovs[:w.loaded] {
 		size += int(v.Len)
@@ -120,11 +119,11 @@ func (w *nowait) write(fd uintptr) (n int, all bool, err error) {
 	}
 	switch w.errno {
 	case 0:
-		return w.n, w.n == size, nil
+		return w.n, nil
 	case unix.EAGAIN:
-		return 0, false, nil
+		return 0, nil
 	}
-	return 0, false, os.NewSyscallError("write", w.errno)
+	return 0, os.NewSyscallError("write", w.errno)
 }
 
 // order is for the race detector, which does not see what these system calls do:

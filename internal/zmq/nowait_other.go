@@ -22,4 +22,4 @@ func (*nowait) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func (*nowait) load([]chunk) {}
 
-func (*nowait) write(uintptr) (n int, all bool, err error) { return 0, false, errors.ErrUnsupported }
+func (*nowait) write(uintptr) (int, error) { return 0, errors.ErrUnsupported }
