@@ -22,6 +22,9 @@ type pending struct {
 // who have come by then; the others wait for what it finds, and one of those
 // who came later makes the next.
 func (s *Store) write(ctx context.Context, service int64, req Request) (User, error) {
+	if err := ctx.Err(); err != nil {
+		return User{}, err // with several ways to go on, select takes any
+	}
 	p := &pending{service: service, req: req, done: make(chan struct{})}
 	select {
 	case s.queue <- p:
