@@ -19,13 +19,27 @@ import time
 import unittest
 import unittest.mock
 
-from powerhose import _curve, _wire, _worker, _zmtp
+from powerhose import _call, _curve, _wire, _worker, _zmtp
 
 VECTORS = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "vectors"
 # How long a test waits for what must come; it is only there to fail.
 PATIENCE = 30.0
 
 logging.getLogger("powerhose").addHandler(logging.NullHandler())
+
+
+@contextlib.contextmanager
+def once():
+    """Callers try once, however long that takes: a busy machine is no reason."""
+    with unittest.mock.patch.multiple(_call, AGAIN=1e9, CONNECT=PATIENCE, HANDSHAKE=PATIENCE):
+        yield
+
+
+def patient(test):
+    """A handshake of a worker may take long."""
+    patch = unittest.mock.patch.object(_worker, "HANDSHAKE", PATIENCE)
+    patch.start()
+    test.addCleanup(patch.stop)
 
 
 def heads():

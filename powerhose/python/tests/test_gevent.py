@@ -23,7 +23,7 @@ gevent.joinall(jobs, raise_error=True)
 assert [job.value for job in jobs] == [b"%d" % i for i in range(20)], jobs
 
 # One that is killed, or late, takes nobody along.
-victim, late = gevent.spawn(runner.execute, b"never"), gevent.spawn(runner.execute, b"never", 0.05)
+victim, late = gevent.spawn(runner.execute, b"never"), gevent.spawn(runner.execute, b"never", 0.4)
 others = [gevent.spawn(runner.execute, b"%d" % i) for i in range(20)]
 gevent.sleep(0)
 before = len(ticks)

@@ -223,8 +223,8 @@ class Both:
 
                 thread = threading.Thread(target=refuse)
                 thread.start()
-                with self.assertRaisesRegex(powerhose.ErrMasterLost, text) as caught:
-                    self.execute(self.runner(), b"", 0.05)
+                with lab.once(), self.assertRaisesRegex(powerhose.ErrMasterLost, text) as caught:
+                    self.execute(self.runner(), b"")
                 self.assertFalse(caught.exception.started)
                 stop.set()
                 self.master.connect(self.master.path).close()
