@@ -106,9 +106,9 @@ func limits(t *testing.T, l language, f *fault) {
 
 func about(t *testing.T, l language, f *fault) {
 	m := newMaster(t, powerhose.MasterConfig{Window: 2})
-	end := f.from(t)
 	p := l.start(t, m.Address(), "named", "KINDS=x y.z", "WINDOW=2")
 	idle(t, m, 1)
+	end := f.from(t)
 	if w := m.Status().Workers[0]; w.Name != "named" || w.PID != p.pid() || w.Window != 2 || w.Done != 0 {
 		t.Errorf("the worker is %+v", w)
 	}
@@ -140,10 +140,10 @@ func about(t *testing.T, l language, f *fault) {
 // returnedAfterBye is of both sides: a worker gives back what comes when it has
 // said BYE, and a master reads that.
 func returnedAfterBye(t *testing.T, l language, f *fault) {
-	end := f.from(t)
 	ln := listen(t, filepath.Join(scratch(t), "m"))
 	p := l.start(t, ln.Addr().String(), "w")
 	w := ln.worker()
+	end := f.from(t)
 	p.signal(syscall.SIGTERM)
 	w.work.want(wire.Drain)
 	w.work.want(wire.Bye)
@@ -189,7 +189,6 @@ func returnedAfterBye(t *testing.T, l language, f *fault) {
 // held is what becomes of a job whose master is lost: no answer to it comes to
 // the next one, and no job is begun beside it.
 func held(t *testing.T, l language, f *fault) {
-	end := f.from(t)
 	ln := listen(t, filepath.Join(scratch(t), "m"))
 	dir := scratch(t)
 	flag, begun, done, later := filepath.Join(dir, "flag"), filepath.Join(dir, "begun"), filepath.Join(dir, "done"), filepath.Join(dir, "later")
@@ -197,6 +196,7 @@ func held(t *testing.T, l language, f *fault) {
 	w := ln.worker()
 	w.work.send(wire.Head{Type: wire.Job, Number: 7, Left: 60000, Attempt: 1}, "until "+flag+" "+begun+" "+done)
 	lines(t, begun, 1)
+	end := f.from(t)
 	w.reg.Close()
 	w.work.Close()
 	// It may come back while the job runs, and then it says so; or when it has ended.
