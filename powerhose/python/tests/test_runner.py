@@ -638,6 +638,23 @@ class Aio(Both, Async, Case):
     def lives(self, runner):
         return runner._link is not None and runner._link.dead is None
 
+    def test_writes_after_the_end(self):
+        """What comes for a link that has just ended is not written, nor logged."""
+        self.serve(self.echo)
+        runner = self.runner()
+        self.execute(runner, b"x")
+
+        async def crowd():
+            calls = asyncio.gather(*[runner.execute(b"x") for _ in range(10)], return_exceptions=True)
+            runner._link._transport.abort()  # connection_lost comes after their first steps
+            return await calls
+
+        with unittest.mock.patch("asyncio.selector_events.logger.warning") as warning:
+            for e in self.wait(crowd()):
+                self.assertIsInstance(e, powerhose.ErrMasterLost)
+                self.assertTrue(e.started)
+        warning.assert_not_called()
+
     def test_many(self):
         held = []
 

@@ -106,7 +106,8 @@ class _Protocol(asyncio.Protocol):
                 os.close(null)
 
     def write(self, head: bytes, body: Optional[bytes] = None) -> None:
-        if self._transport is not None and self.dead is None:
+        # asyncio logs what is written between the end and connection_lost.
+        if self._transport is not None and self.dead is None and not self._transport.is_closing():
             for piece in self.conn.message(head, body):
                 self._transport.write(self.conn.seal(piece))
 
