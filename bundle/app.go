@@ -51,6 +51,9 @@ type App struct {
 	// Lock is pylock.toml, nil where there is none that can be read. Survey does
 	// not read it.
 	Lock *schema.PyLock
+	// GoMod is go.mod, also one that is left out, nil where there is none that can
+	// be read. Survey does not read it.
+	GoMod *schema.GoMod
 
 	problems map[string]schema.Problems // of the files of the standard
 	includes []include
@@ -93,6 +96,9 @@ func LoadUpTo(dir string, most int64) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.readGoMod(kept); err != nil {
+		return nil, err
+	}
 	if err := a.understand(nil, kept, a.rereadFiles); err != nil {
 		return nil, err
 	}
@@ -133,7 +139,7 @@ func Open(archive string) (*App, error) {
 // isStandardFile tells which files are read for what they say.
 func isStandardFile(e *Entry) bool {
 	switch e.Path {
-	case dependenciesFile, externalFile, appFile:
+	case dependenciesFile, externalFile, appFile, goModFile:
 		return e.Size <= schema.MaxFile
 	case lockFile:
 		return e.Size <= schema.MaxPyLock
@@ -276,6 +282,7 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 	}
 	a.Entrypoint = a.findEntrypoint(files)
 	a.readLock(files)
+	a.understandGoMod(files)
 	if data, ok := files[externalFile]; ok {
 		a.External, a.problems[externalFile] = schema.ParseExternal(externalFile, data)
 	}

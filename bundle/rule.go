@@ -70,6 +70,8 @@ var rules = []Rule{
 	{"AB021", Warning, "no locked version was withdrawn by its authors", "run appbundle lock --upgrade-package NAME", "the version had been withdrawn for losing data, and was installed on ten more hosts", checkYanked},
 	{"AB022", Error, "every locked package has a wheel for every target", "lock another version, or lock for fewer targets with --platform", "it was locked on a laptop, and the host had no compiler", checkWheels},
 	{"AB023", Error, "the environment is what pylock.toml says", "run appbundle install", "the archive had been built before anybody ran install, and brought the old library", checkEnvironment},
+	{"AB024", Error, "the go: lines of dependencies.txt agree with go.mod", "correct the line, or run go get", "the line said ^4.2, the program was built with 4.1, and the advisory was about 4.1", checkGoMod},
+	{"AB025", Warning, "a go.mod that is packed replaces no module by a directory outside", "leave go.mod and the sources out, or run go mod vendor", "the fix at night could not be built: the archive lacked ../common", checkGoReplace},
 }
 
 // Rules lists the rules of the standard in report order.

@@ -191,6 +191,7 @@ var modules = []Module{
 	{"github.com/ProtonMail/go-crypto", []string{"rpm"}, "0025-nfpm.md"},
 	{"github.com/go-zeromq/zmq4", []string{"internal/zmq"}, "0030-zmq4.md"},
 	{"golang.org/x/crypto", []string{"internal/zmq"}, "0031-x-crypto.md"},
+	{"golang.org/x/mod", []string{"schema"}, "0055-go-mod.md"},
 	{"golang.org/x/sys", []string{"bundle", "internal/...", "runner/...", "cmd/appbundle"}, "0005-x-sys.md"},
 	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
 	{"golang.org/x/net/html", []string{"resolve/pypi"}, "0022-x-net-html.md"},
