@@ -265,7 +265,7 @@ func (r reader) server(s *Server) keys {
 	return keys{
 		"origin":            origin(&s.Origin),
 		"listen":            r.listen(&s.Listen),
-		"state":             r.path(&s.State),
+		"state":             r.dirPath(&s.State),
 		"metrics":           metrics(&s.Metrics),
 		"proxies":           proxies(s),
 		"max_connections":   whole(&s.MaxConnections, 1, 1e6),
@@ -459,15 +459,54 @@ func words(to *[]string) func(value) error {
 	}
 }
 
+// inState begins the path of a file in the state directory.
+const inState = "state:"
+
+// Place says where the state directory is, in which files are whose paths begin
+// with "state:". The directory "" is none.
+func (s *Settings) Place(state string) error {
+	files := []*string{&s.Secrets.Master, &s.Secrets.Nodes, &s.Secrets.Fixed, &s.Secrets.Metrics, &s.Store.File, &s.Store.URL, &s.Network.Roots}
+	for i := range s.OAuth {
+		files = append(files, &s.OAuth[i].ClientSecret)
+	}
+	for _, f := range files {
+		name, ok := strings.CutPrefix(*f, inState)
+		if !ok {
+			continue
+		}
+		if state == "" {
+			return fmt.Errorf("%s: there is no state directory; name one with state in [server]", *f)
+		}
+		*f = filepath.Join(state, name)
+	}
+	return nil
+}
+
 func (r reader) path(to *string) func(value) error {
 	return func(v value) error {
 		if err := text(to)(v); err != nil {
 			return err
 		}
+		if name, ok := strings.CutPrefix(*to, inState); ok {
+			if !filepath.IsLocal(name) {
+				return v.errorf("%q is not the path of a file in the state directory, such as state:secrets/master", *to)
+			}
+			return nil
+		}
 		if !filepath.IsAbs(*to) {
 			*to = filepath.Join(r.dir, *to)
 		}
 		return nil
+	}
+}
+
+// dirPath is the path of the state directory, which is not in itself.
+func (r reader) dirPath(to *string) func(value) error {
+	return func(v value) error {
+		if strings.HasPrefix(v.text, inState) {
+			return v.errorf("it is the state directory itself")
+		}
+		return r.path(to)(v)
 	}
 }
 

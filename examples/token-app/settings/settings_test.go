@@ -176,3 +176,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Files may be in the state directory, which is known later.
+func TestPlace(t *testing.T) {
+	text := strings.NewReplacer("master = master", "master = state:secrets/master", "metrics = metrics", "metrics = state:metrics").Replace(least) +
+		"[store]\nurl = state:database\n[network]\nroots = roots.pem\n" +
+		"[oauth:a]\nissuer = https://a.example.com\naudiences = x\nclient_secret = state:a\n"
+	text = strings.Replace(text, "pattern =", "scope = x\npattern =", 1)
+	s, err := Parse("dir/x.ini", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Place(""); err == nil || err.Error() != "state:secrets/master: there is no state directory; name one with state in [server]" {
+		t.Errorf("Place without a directory = %v", err)
+	}
+	if err := s.Place("/var/lib/x"); err != nil {
+		t.Fatal(err)
+	}
+	got := []string{s.Secrets.Master, s.Secrets.Metrics, s.Store.URL, s.OAuth[0].ClientSecret, s.Network.Roots}
+	want := []string{"/var/lib/x/secrets/master", "/var/lib/x/metrics", "/var/lib/x/database", "/var/lib/x/a", "dir/roots.pem"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Place = %q, want %q", got, want)
+	}
+	for old, wrong := range map[string]string{
+		"master = master":                      "master = state:../master",
+		"metrics = metrics":                    "metrics = state:/etc/metrics",
+		"origin = https://token.example.com\n": "origin = https://token.example.com\nstate = state:x\n",
+	} {
+		if _, err := Parse("x.ini", []byte(strings.Replace(least, old, wrong, 1))); err == nil || !strings.Contains(err.Error(), "state") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}

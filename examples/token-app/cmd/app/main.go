@@ -153,9 +153,13 @@ func (p *process) config(name string) (app.Config, error) {
 		}
 		return app.Config{}, noError{err}
 	}
+	state := cmp.Or(s.Server.State, p.state())
+	if err := s.Place(state); err != nil {
+		return app.Config{}, noError{fmt.Errorf("%s: %w", name, err)}
+	}
 	return app.Config{
 		Settings: s,
-		State:    cmp.Or(s.Server.State, p.state()),
+		State:    state,
 		Database: p.getenv("DATABASE_URL"),
 		Master:   p.getenv("POWERHOSE_MASTER"),
 		Log:      slog.New(slog.NewJSONHandler(p.stderr, nil)),
