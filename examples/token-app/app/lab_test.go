@@ -33,7 +33,7 @@ const (
 // A lab is a token server with all that it needs: a provider whose keys are
 // fetched over TLS, secrets in files, SQLite in a directory of its own.
 type lab struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	idp   *idp.Provider
 	fetch *guarded.Client
@@ -57,7 +57,7 @@ var provider = sync.OnceValue(func() *idp.Provider {
 	return p
 })
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: t.TempDir(), log: everything}
 	l.idp = provider()
@@ -94,7 +94,7 @@ per_address = 0
 }
 
 // reach gives a client that finds hosts at handlers here, and nothing else.
-func reach(t *testing.T, hosts map[string]http.Handler) *guarded.Client {
+func reach(t testing.TB, hosts map[string]http.Handler) *guarded.Client {
 	t.Helper()
 	cfg := guarded.Config{Roots: x509.NewCertPool(), Connect: map[string]string{}}
 	// A port at which nobody listens, for a host that is down.
