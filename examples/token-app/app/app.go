@@ -234,7 +234,7 @@ func (a *App) useSecrets(ctx context.Context, secrets token.Secrets) error {
 			return err
 		}
 	}
-	a.minter.secrets.Store(&secrets)
+	a.minter.secrets.Store(&signers{Secrets: secrets})
 	return nil
 }
 

@@ -234,7 +234,7 @@ func TestCanary(t *testing.T) {
 	} else {
 		fmt.Fprintln(out, err)
 	}
-	fmt.Fprintf(out, "%v %+v %#v\n", a, a.minter, *a.minter.secrets.Load())
+	fmt.Fprintf(out, "%v %+v %#v\n", a, a.minter, a.minter.secrets.Load())
 	a.Store().Close()
 	if code, _ := send(a.Handler(), "GET", "/1.0/sync/1.5", "Authorization", "BrowserID "+l.assertion(email, claims), "X-Client-State", state); code != 503 {
 		t.Errorf("%d without a database", code)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"appbundle/examples/token-app/server"
@@ -15,8 +16,28 @@ type mint func(ctx context.Context, r *token.Request) (token.Minted, error)
 
 // minter makes tokens with the newest secret of a user's node.
 type minter struct {
-	secrets atomic.Pointer[token.Secrets]
+	secrets atomic.Pointer[signers]
 	mint    mint
+}
+
+// signers are the newest secrets of nodes. To derive one takes as long as to sign
+// with it, and so each is derived once; there are no more than nodes.
+type signers struct {
+	token.Secrets
+	of sync.Map // of *token.Secret by node
+}
+
+func (s *signers) signer(node string) (*token.Secret, error) {
+	if secret, ok := s.of.Load(node); ok {
+		return secret.(*token.Secret), nil
+	}
+	all, err := s.Of(node)
+	if err != nil {
+		return nil, err
+	}
+	last := all[len(all)-1]
+	s.of.Store(node, last)
+	return last, nil
 }
 
 func (m *minter) Mint(ctx context.Context, g server.Grant) (*server.Token, error) {
@@ -24,7 +45,7 @@ func (m *minter) Mint(ctx context.Context, g server.Grant) (*server.Token, error
 	if err != nil {
 		return nil, err
 	}
-	all, err := (*m.secrets.Load()).Of(g.Node)
+	secret, err := m.secrets.Load().signer(g.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +58,7 @@ func (m *minter) Mint(ctx context.Context, g server.Grant) (*server.Token, error
 		HashedFxaUID:   g.Hashed,
 		HashedDeviceID: g.DeviceID,
 	}
-	r := &token.Request{Form: form, Secret: all[len(all)-1], Service: g.Service, Salt: token.NewSalt(form)}
+	r := &token.Request{Form: form, Secret: secret, Service: g.Service, Salt: token.NewSalt(form)}
 	if r.Payload, err = claims.Payload(form, r.Salt); err != nil {
 		return nil, err
 	}
