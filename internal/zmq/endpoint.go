@@ -2,6 +2,7 @@ package zmq
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,9 +76,6 @@ func dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 	return nil, fmt.Errorf("%s: %w", endpoint, cause(err))
 }
 
-// binds makes names of this process different from each other.
-var binds atomic.Uint64
-
 // bindUnix listens at path. Who binds holds the lock of PATH.lock for as long as
 // it listens; the socket gets its name when it can be connected to, and takes the
 // place of one that nobody listens at. remove takes the file away, if it is still
@@ -113,9 +110,10 @@ func bindUnix(path string, mode fs.FileMode) (ln *net.UnixListener, remove func(
 		return nil, nil, err
 	}
 	defer dir.Close()
-	temporary := fmt.Sprintf("/proc/self/fd/%d/.bind.%d.%d", dir.Fd(), os.Getpid(), binds.Add(1))
+	digest := sha256.Sum256([]byte(filepath.Base(path)))
+	temporary := fmt.Sprintf("/proc/self/fd/%d/.bind.%x", dir.Fd(), digest[:8])
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err // of a process with our pid, which is gone
+		return nil, nil, err // of who was killed here: we have the lock
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var chmodErr error

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import signal
 import socket
@@ -643,6 +644,9 @@ class Places(Case):
         self.listen(master.path, "in use: process %d listens there" % os.getpid())
         first.forget()
         self.assertTrue(os.path.exists(path))
+        half = ".bind." + hashlib.sha256(b"w.sock").hexdigest()[:16]  # of who was killed before it had its name
+        with open(os.path.join(master.dir, half), "w"):
+            pass
         second = _listen.UnixListener(path)  # a stale one is replaced
         os.unlink(path)
         third = socket.socket(socket.AF_UNIX)
@@ -654,6 +658,7 @@ class Places(Case):
         with open(path, "w"):
             pass
         self.listen(path, "not a socket")
+        self.assertNotIn(half, os.listdir(master.dir))
 
     def test_directory(self):
         master = lab.Master(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import socket
 import stat
@@ -81,10 +82,11 @@ class UnixListener(Listener):
         # last one may be longer than the kernel takes.
         at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        temporary = "/proc/self/fd/%d/.bind.%d" % (at, os.getpid())
+        name = hashlib.sha256(os.fsencode(os.path.basename(self.path))).hexdigest()[:16]
+        temporary = "/proc/self/fd/%d/.bind.%s" % (at, name)
         try:
             if os.path.lexists(temporary):
-                os.unlink(temporary)  # of a process with our pid, which is gone
+                os.unlink(temporary)  # of who was killed here: we have the lock
             os.fchmod(sock.fileno(), 0o600)  # the file begins with the mode of its socket
             sock.bind(temporary)
             try:
