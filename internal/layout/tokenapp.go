@@ -111,6 +111,12 @@ var tokenApp = []Package{
 		Why:  "it is made of what a server is made of, on loopback alone",
 	},
 	{
+		Path: "e2e",
+		Idea: "the bundle as who operates it has it: built, run, killed",
+		May:  []string{"internal/idp", "node", "node/nodetest", "token"},
+		Why:  "of the server it knows what a client, a node and an operator know",
+	},
+	{
 		Path: "jobs/jobstest",
 		Idea: "jobs with their results, for workers in any language",
 		May:  []string{"internal/strict", "signature"},
