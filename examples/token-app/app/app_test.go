@@ -387,26 +387,8 @@ func TestWorkers(t *testing.T) {
 	}
 }
 
-// A call whose master is lost is made once more, and no other is.
-func TestAgain(t *testing.T) {
-	for _, tt := range []struct {
-		errs []error
-		want int
-	}{
-		{[]error{nil}, 1},
-		{[]error{powerhose.ErrMasterLost, nil}, 2},
-		{[]error{powerhose.ErrMasterLost, powerhose.ErrMasterLost, nil}, 2},
-		{[]error{powerhose.ErrBusy, nil}, 1},
-	} {
-		calls := 0
-		_, err := again(func(context.Context, string, []byte) ([]byte, error) {
-			calls++
-			return nil, tt.errs[calls-1]
-		})(t.Context(), "", nil)
-		if calls != tt.want || !errors.Is(err, tt.errs[tt.want-1]) {
-			t.Errorf("%v: %d calls, %v", tt.errs, calls, err)
-		}
-	}
+// Workers that have no time are a queue that is full.
+func TestBusy(t *testing.T) {
 	var full *server.Busy
 	if err := busy(powerhose.ErrQueueFull); !errors.As(err, &full) || !errors.Is(err, powerhose.ErrQueueFull) {
 		t.Errorf("busy = %v", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"appbundle/examples/token-app/browserid"
 	"appbundle/examples/token-app/internal/guarded"
@@ -33,7 +34,7 @@ func (a *App) crypto(gate *server.Gate) (signature.Verifier, mint, error) {
 			return nil, nil, err
 		}
 		a.close = append(a.close, func() { runner.Close() })
-		execute = again(jobs.Remote(runner, c.Deadline, c.Wait))
+		execute = again(jobs.Remote(runner, c.Deadline, c.Wait), c.Wait)
 	}
 	client := jobs.Client{Execute: execute}
 	verify := func(ctx context.Context, checks []signature.Check) (good []bool, err error) {
@@ -50,15 +51,30 @@ func (a *App) crypto(gate *server.Gate) (signature.Verifier, mint, error) {
 	return verify, made, nil
 }
 
+// endingPause is between calls at a master that is ending.
+const endingPause = 5 * time.Millisecond
+
 // again makes a call a second time when the master is lost: what became of the
-// first is not known, and both kinds of jobs may be done twice.
-func again(execute jobs.Executor) jobs.Executor {
+// first is not known, and both kinds of jobs may be done twice. A master that is
+// ending has not begun; another one comes, for which the call waits.
+func again(execute jobs.Executor, wait time.Duration) jobs.Executor {
 	return func(ctx context.Context, kind string, job []byte) ([]byte, error) {
-		out, err := execute(ctx, kind, job)
-		if errors.Is(err, powerhose.ErrMasterLost) && ctx.Err() == nil {
-			return execute(ctx, kind, job)
+		lost := false
+		for start := time.Now(); ; {
+			out, err := execute(ctx, kind, job)
+			switch {
+			case errors.Is(err, powerhose.ErrMasterLost) && !lost && ctx.Err() == nil:
+				lost = true
+			case errors.Is(err, powerhose.ErrDraining) && time.Since(start) < wait:
+				select {
+				case <-ctx.Done():
+					return out, err
+				case <-time.After(endingPause):
+				}
+			default:
+				return out, err
+			}
 		}
-		return out, err
 	}
 }
 

@@ -258,6 +258,20 @@ func (s *supervised) kill(name string, sig syscall.Signal) {
 	s.await("other "+name, func() bool { return s.pids[name] != pid })
 }
 
+// refusals are the lines of the web servers about what they could not do, and those
+// of the supervisor.
+func (s *supervised) refusals() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, line := range s.lines {
+		if strings.Contains(line, `"status":50`) || strings.Contains(line, `"level":"ERROR"`) || !strings.HasPrefix(line, "app.") {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
 // stop ends it as who operates it does.
 func (s *supervised) stop() {
 	s.t.Helper()

@@ -197,6 +197,9 @@ func TestKilled(t *testing.T) {
 	for _, p := range l.problems {
 		t.Error(p)
 	}
+	if t.Failed() {
+		t.Log(s.refusals())
+	}
 	for _, c := range l.cut {
 		if !slices.ContainsFunc(webs, func(w span) bool { return !c.from.After(w.to) && !c.to.Before(w.from) }) {
 			t.Errorf("a request was lost while no web server was killed: from %v to %v", c.from, c.to)

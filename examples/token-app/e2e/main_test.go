@@ -58,10 +58,8 @@ func buildIn(name string) (string, error) {
 		return "", err
 	}
 	root := filepath.Join(work, name)
-	for _, part := range []string{"go.mod", "go.sum", "powerhose", "internal", "examples/token-app"} {
-		if err := copySources(filepath.Join(project, part), filepath.Join(root, part)); err != nil {
-			return "", err
-		}
+	if err := copyProject(root); err != nil {
+		return "", err
 	}
 	said, err := exec.Command(at, "build", "-o", filepath.Join(root, "out")+"/", filepath.Join(root, "examples/token-app")).CombinedOutput()
 	if err != nil {
@@ -72,6 +70,17 @@ func buildIn(name string) (string, error) {
 		return "", fmt.Errorf("appbundle build has written %q (%v): %s", found, err, said)
 	}
 	return found[0], nil
+}
+
+// copyProject copies the example, and what it needs of the directories above, to
+// root.
+func copyProject(root string) error {
+	for _, part := range []string{"go.mod", "go.sum", "powerhose", "internal", "examples/token-app"} {
+		if err := copySources(filepath.Join(project, part), filepath.Join(root, part)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copySources copies what a build needs.
