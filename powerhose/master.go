@@ -61,6 +61,9 @@ type MasterConfig struct {
 const (
 	defaultBody = 16 << 20
 	maxBody     = 1<<31 - 1 - wire.MaxHead
+	// deathTime is how long the other sockets of a process have to end, of which one
+	// is not there.
+	deathTime = 100 * time.Millisecond
 	// byeTime is how long a worker that was told BYE has to end its links.
 	byeTime = 2 * time.Second
 	// refuseTime is how long a link stays for a peer to read why it is refused.

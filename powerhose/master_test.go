@@ -6,12 +6,16 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"appbundle/powerhose/internal/wire"
 )
 
 func TestExecute(t *testing.T) {
@@ -192,6 +196,64 @@ func TestKillIdle(t *testing.T) {
 	idle(t, m, 1)
 	for range 100 {
 		do(t, m, "pid", Call{})
+	}
+}
+
+// A worker that dies, idle or with a job, one that ends and one that is closed have a line
+// each, and are counted once.
+func TestEnds(t *testing.T) {
+	var log logged
+	m, procs := pool(t, MasterConfig{Window: 1, Log: log.add}, 8)
+	file := filepath.Join(t.TempDir(), "started")
+	done := later(t.Context(), m, "hold pid "+file, Call{})
+	lines(t, file, 1)
+	for _, p := range procs {
+		p.signal(syscall.SIGKILL)
+	}
+	if o := want(t, done); !errors.Is(o.err, ErrWorkerLost) {
+		t.Error(o.err)
+	}
+	idle(t, m, 0)
+	planned := startWorker(t, m.Address(), "planned", "MAXJOBS=1")
+	do(t, m, "pid", Call{BusyWait: patience, Deadline: patience})
+	planned.status()
+	idle(t, m, 0)
+	broken := newRawWorker(t, m.Address(), "broken")
+	broken.work.send(wire.Head{Type: wire.Ping, Number: 1}, "")
+	broken.reg.ends()
+	broken.work.Close()
+	idle(t, m, 0)
+
+	// It dies between HELLO and the connection of the master.
+	path := filepath.Join(filepath.Dir(m.Address()), "early.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false)
+	ln.Close()
+	early := rawDial(t, m.Address())
+	early.send(hello("early", path), "")
+	early.want(wire.Welcome)
+	early.Close()
+	until(t, "the end of all", func() bool { return m.Status().Events.Registered == 11 && len(m.Status().Workers) == 0 })
+
+	text := log.String()
+	for name, want := range map[string]string{"w0": "is gone", "planned": "has ended", "broken": "is closed: it sent what is no message: PING", "early": "is gone"} {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^worker %q \(pid \d+\) %s`, name, want)).MatchString(text) {
+			t.Errorf("no line says that %s %s", name, want)
+		}
+	}
+	for _, name := range []string{"w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "planned", "broken", "early"} {
+		if n := strings.Count(text, fmt.Sprintf("worker %q ", name)); n != 2 {
+			t.Errorf("%d lines of %s, want one that it comes and one that it goes", n, name)
+		}
+	}
+	if e := m.Status().Events; e.Gone != 10 || e.Closed != 1 || e.Broken != 1 {
+		t.Errorf("%d gone, %d closed, %d broken; want 10, 1, 1", e.Gone, e.Closed, e.Broken)
+	}
+	if t.Failed() {
+		t.Log(text)
 	}
 }
 

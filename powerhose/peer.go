@@ -40,10 +40,12 @@ type peer struct {
 	work     *zmq.Link
 	attached bool
 	gone     chan struct{} // closed when the work link is over
+	ended    chan struct{} // closed when the registration link is over
 	dialling context.CancelFunc
 	cut      bool       // we have closed the work link
-	failed   bool       // a write to it failed
 	leaving  bool       // it is told BYE, or why it is closed
+	bye      bool       // it has said BYE
+	told     bool       // the log says that it is closed
 	refused  bool       // nothing that it says counts any more
 	why      string     // it is closed, where the code does not say it
 	pings    uint64     // that were sent
@@ -58,7 +60,7 @@ type peer struct {
 
 // serve is the life of a connection to the master's socket.
 func (m *Master) serve(l *zmq.Link) {
-	p := &peer{m: m, reg: l, who: l.Peer().Credentials}
+	p := &peer{m: m, reg: l, who: l.Peer().Credentials, ended: make(chan struct{})}
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -69,6 +71,7 @@ func (m *Master) serve(l *zmq.Link) {
 	m.mu.Unlock()
 
 	err := l.Serve(p.registration)
+	close(p.ended)
 	var gone chan struct{}
 	m.event(func(now time.Duration) {
 		p.malformed(err)
@@ -144,9 +147,8 @@ func (p *peer) sent(err error) {
 	case errors.Is(err, zmq.ErrFull):
 		p.m.machine.Fail(p.handle, wire.TooSlow)
 	default:
-		// It cannot be written to any more. What it has written comes still.
-		p.failed = true
-		p.m.machine.Fail(p.handle, wire.TooSlow)
+		// It is gone, and cannot be written to. What it has written comes still.
+		p.m.machine.Bye(p.handle)
 	}
 }
 
@@ -227,14 +229,13 @@ func (p *peer) close(code wire.Code) {
 	case code == wire.Stop:
 		p.tell(p.work, &wire.Head{Type: wire.Bye, Code: wire.Stop})
 		p.hangUpIn(byeTime)
-	case code == wire.TooSlow && p.failed:
-		p.hangUpIn(byeTime)
 	default:
 		text := texts[code]
 		if p.why != "" {
 			text = p.why
 		}
-		p.m.log(p.id(), "worker %q (%s) is closed: %s", p.name, p.id(), text)
+		p.told = true
+		p.tellOf("is closed: " + text)
 		p.cut = true
 		p.refuse(code, text)
 		p.m.serving.Go(func() {
@@ -246,6 +247,14 @@ func (p *peer) close(code wire.Code) {
 			defer p.m.mu.Unlock()
 			p.hangUpWork()
 		})
+	}
+}
+
+// tellOf logs that a worker comes or goes. Each one has its line: registrations are
+// limited, and so are these.
+func (p *peer) tellOf(what string) {
+	if log := p.m.cfg.Log; log != nil {
+		log(fmt.Sprintf("worker %q (%s) %s", p.name, p.id(), what))
 	}
 }
 
@@ -268,10 +277,19 @@ func (p *peer) malformed(err error) {
 		return
 	}
 	p.m.count.malformed++
-	p.m.log(p.id(), "%s is closed: %v", p.id(), err)
 	if p.role == aWorker {
-		p.m.machine.Fail(p.handle, wire.Malformed)
+		p.fail(wire.Malformed, err)
+		return
 	}
+	p.m.log(p.id(), "%s is closed: %v", p.id(), err)
+}
+
+// fail closes a worker for what it did.
+func (p *peer) fail(code wire.Code, err error) {
+	if p.why == "" {
+		p.why = fmt.Sprintf("%s: %v", texts[code], err)
+	}
+	p.m.machine.Fail(p.handle, code)
 }
 
 // registration handles what comes over the link that the peer has made.
@@ -319,11 +337,11 @@ func (p *peer) registration(msg *zmq.Message) {
 func (p *peer) bad(err error) {
 	m := p.m
 	m.count.malformed++
-	m.log(p.id(), "%s is closed: %v", p.id(), err)
 	if p.role == aWorker {
-		m.machine.Fail(p.handle, wire.Malformed)
+		p.fail(wire.Malformed, err)
 		return
 	}
+	m.log(p.id(), "%s is closed: %v", p.id(), err)
 	p.refuse(wire.Malformed, err.Error())
 }
 
@@ -384,7 +402,7 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	p.gone = make(chan struct{})
 	m.workers[handle] = p
 	p.tell(p.reg, m.welcome(window))
-	m.log(p.id(), "worker %q (%s) registers", p.name, p.id())
+	p.tellOf("registers")
 	ctx, cancel := context.WithCancel(m.ctx)
 	p.dialling = cancel
 	m.serving.Go(func() {
@@ -405,20 +423,31 @@ func (m *Master) welcome(window int) *wire.Head {
 func (p *peer) serveWork(ctx context.Context, endpoint string, window int) {
 	m := p.m
 	l, err := zmq.Dial(ctx, endpoint, p.workLink(endpoint, window))
+	if err != nil {
+		// The sockets of a process that dies end one after the other: is it dead, or
+		// is the socket none?
+		select {
+		case <-p.ended:
+		case <-time.After(deathTime):
+		}
+	}
 	m.event(func(time.Duration) {
 		if err != nil {
-			code := wire.Silent
+			select {
+			case <-p.ended:
+				m.machine.Bye(p.handle)
+				return
+			default:
+			}
 			var foreign *zmq.AdmissionError
-			if errors.As(err, &foreign) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-				code = wire.BadSocket
+			bad := errors.As(err, &foreign) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+			if bad && !p.overTCP() {
+				p.fail(wire.BadSocket, err)
+				return
 			}
-			if p.overTCP() {
-				// It may be reached another time, unlike a path that is not there.
-				code, p.why = wire.Silent, fmt.Sprintf("the master does not reach it at %v", err)
-			} else {
-				m.log(p.id(), "worker %q (%s): %v", p.name, p.id(), err)
-			}
-			m.machine.Fail(p.handle, code)
+			// It may be reached another time, unlike a path that is not there.
+			p.why = fmt.Sprintf("the master does not reach it at %v", err)
+			m.machine.Fail(p.handle, wire.Silent)
 			return
 		}
 		p.work = l
@@ -432,8 +461,17 @@ func (p *peer) serveWork(ctx context.Context, endpoint string, window int) {
 		m.event(func(time.Duration) { p.malformed(err) })
 	}
 	m.event(func(now time.Duration) {
+		if !p.told {
+			what := "is gone"
+			switch {
+			case p.bye:
+				what = "has ended"
+			case m.closed:
+				what = "is closed: " + texts[wire.Draining]
+			}
+			p.tellOf(what)
+		}
 		if !p.leaving {
-			m.log(p.id(), "worker %q (%s) is gone", p.name, p.id())
 			p.reg.Close()
 		}
 		delete(m.workers, p.handle)
@@ -480,9 +518,13 @@ func (p *peer) answers(msg *zmq.Message) {
 		case wire.Drain:
 			m.machine.Leave(now, p.handle)
 		case wire.Bye:
+			p.bye = true
 			m.machine.Bye(p.handle)
 		case wire.Refused:
-			m.log(p.id(), "worker %q (%s) refuses: %s", p.name, p.id(), h.Text)
+			if !p.told {
+				p.told = true
+				p.tellOf("refuses: " + string(h.Text))
+			}
 			m.machine.Bye(p.handle)
 		default:
 			p.bad(fmt.Errorf("%s is not for the work link", h.Type))

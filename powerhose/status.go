@@ -71,9 +71,9 @@ type CallCounts struct {
 type EventCounts struct {
 	Registered uint64 `json:"registered"`
 	Refused    uint64 `json:"refused"` // workers, and connections that did not become links
-	Gone       uint64 `json:"gone"`    // workers that went by themselves
+	Gone       uint64 `json:"gone"`    // workers that went by themselves, or died
 	Closed     uint64 `json:"closed"`  // workers that the master closed
-	Broken     uint64 `json:"broken"`  // of them, for not keeping to the protocol
+	Broken     uint64 `json:"broken"`  // of these, for not keeping to the protocol
 	Malformed  uint64 `json:"malformed"`
 	Repeated   uint64 `json:"repeated"`  // jobs that were given again after a loss
 	Moved      uint64 `json:"moved"`     // jobs that were given again, never started

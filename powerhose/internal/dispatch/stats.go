@@ -34,7 +34,7 @@ type Counters struct {
 	RefusedWorkers uint64
 	BrokenWorkers  uint64 // that did not keep to the protocol
 	Closed         uint64 // workers that the master closed, for any reason
-	Gone           uint64 // workers that went by themselves
+	Gone           uint64 // workers that went by themselves, or died
 
 	InFlight int // jobs at workers
 	Waiting  int // callers

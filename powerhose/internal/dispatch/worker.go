@@ -318,7 +318,8 @@ func (m *Machine) leave(now time.Duration, at int32) {
 	m.place(at)
 }
 
-// Bye says that a worker sent BYE.
+// Bye says that a worker ends by itself: it sent BYE, or one of its links is
+// over.
 func (m *Machine) Bye(h Worker) {
 	if at := m.find(h); at != nobody {
 		m.close(at, wire.Stop)
@@ -356,7 +357,11 @@ func (m *Machine) close(at int32, code wire.Code) {
 	}
 	w.phase = closing
 	m.live--
-	m.count.Closed++
+	if code == wire.Stop {
+		m.count.Gone++
+	} else {
+		m.count.Closed++
+	}
 	m.place(at)
 	m.timers.stop(^at)
 	m.do(Action{Do: Close, Worker: w.handle, Code: code})
