@@ -16,7 +16,7 @@ const (
 	NotFound EventKind = "noexec"   // a process could not be executed
 	Ready    EventKind = "ready"    // a process is up
 	Died     EventKind = "died"     // a process ended unasked
-	Ended    EventKind = "ended"    // a process ended as it was asked to, or once and for all
+	Ended    EventKind = "ended"    // a process ended as it was asked to, as it had said, or once and for all
 	Signaled EventKind = "signaled" // a process was asked to end
 	Killed   EventKind = "killed"   // a process that would not end was killed
 	Leftover EventKind = "leftover" // what a process left behind was asked to end, or killed

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"appbundle/runner/internal/proc"
+	"appbundle/runner/internal/watch"
 	"appbundle/schema"
 )
 
@@ -164,6 +166,77 @@ func TestSaysReadyApart(t *testing.T) {
 			t.Errorf("as %+v, groups apart %v: %v, want %v", tt.cred, tt.apart, got, tt.want)
 		}
 	}
+}
+
+// once is a watcher whose slot gives up at the first death.
+func once(name string, steps ...string) schema.Watcher {
+	w := script(name, steps...)
+	w.Flapping = schema.Flapping{Attempts: 1, Window: time.Hour}
+	return w
+}
+
+// A process that is ready, says that it is leaving and ends with status 0 is
+// replaced for ever: it has not died. Nor does it spin.
+func TestAnnouncedEnd(t *testing.T) {
+	everyWay(t, func(t *testing.T, cfg Config) {
+		cfg.Watchers = []schema.Watcher{once("web", "tell=READY=1", "tell=STOPPING=1", "exit=0")}
+		w := start(t, cfg)
+		var before time.Time
+		for range 4 {
+			e := w.event(Spawned, "web")
+			if !before.IsZero() && e.Time.Sub(before) < watch.Breath {
+				t.Errorf("the replacement came after %v", e.Time.Sub(before))
+			}
+			before = e.Time
+			if e := w.event(Ended, "web"); e.Text != "exit status 0, as it had said" {
+				t.Errorf("event %q", e)
+			}
+		}
+		if err := w.Stop(); err != nil {
+			t.Error(err)
+		}
+		if n := w.count(Died) + w.count(Resting) + w.count(GaveUp); n != 0 {
+			t.Errorf("%d events tell of a death", n)
+		}
+	})
+}
+
+// Any other end is a death, whatever was said.
+func TestAnnouncedInVain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []string
+	}{
+		{"with another status", []string{"tell=READY=1", "tell=STOPPING=1", "exit=1"}},
+		{"by a signal", []string{"tell=READY=1", "tell=STOPPING=1", "die"}},
+		{"never ready", []string{"tell=STOPPING=1", "exit=0"}},
+		{"ready afterwards", []string{"tell=STOPPING=1", "tell=READY=1", "exit=0"}},
+		{"no announcement", []string{"tell=READY=1", "exit=0"}},
+		{"STOPPING=0", []string{"tell=READY=1", "tell=STOPPING=0", "exit=0"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := start(t, Config{RunDir: filepath.Join(hostDir(t), "run"), Watchers: []schema.Watcher{once("web", tt.steps...)}})
+			w.event(Died, "web")
+			var gaveUp *GaveUpError
+			if err := w.Wait(); !errors.As(err, &gaveUp) {
+				t.Errorf("Wait = %v, want a GaveUpError", err)
+			}
+		})
+	}
+}
+
+// A grandchild cannot announce the end of the process above it.
+func TestAnnouncedByGrandchild(t *testing.T) {
+	w := start(t, Config{RunDir: filepath.Join(hostDir(t), "run"), Watchers: []schema.Watcher{
+		once("web", "tell=READY=1", "pid=main", "spawn=;tell=STOPPING=1;say=told;hold", "trap=SIGUSR1,0")}})
+	main := w.pid("web.1 | main")
+	w.line("web.1 | told")
+	w.line("web.1 | trapping")
+	if err := unix.Kill(main, unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	w.event(Died, "web")
+	w.event(GaveUp, "web")
 }
 
 // A stranger's notices are nobody's.

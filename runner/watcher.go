@@ -249,10 +249,13 @@ func (w *watcher) dropRetired() {
 }
 
 // event asks the policy what follows and does it.
-func (w *watcher) event(s *slot, kind watch.Kind) {
+func (w *watcher) event(s *slot, kind watch.Kind) { w.follow(s, watch.Event{Kind: kind}) }
+
+func (w *watcher) follow(s *slot, e watch.Event) {
+	e.At = w.r.now()
 	before, policy := s.state.Phase, w.policy
 	policy.SaysReady = w.saysReady()
-	state, acts := watch.Next(policy, s.state, watch.Event{Kind: kind, At: w.r.now()})
+	state, acts := watch.Next(policy, s.state, e)
 	s.state = state
 	for _, a := range acts {
 		w.do(s, a)
@@ -314,9 +317,12 @@ func (w *watcher) exited(s *slot, p *proc.Process, st proc.Status) {
 	if s.state.Phase == watch.Stopping || killed || !w.policy.Respawn {
 		kind = Ended
 	}
+	if s.state.Announced(st.Success()) {
+		kind, text = Ended, text+", as it had said"
+	}
 	w.tell(s, kind, text)
 	s.proc, s.ended = nil, &st
-	w.event(s, watch.Exit)
+	w.follow(s, watch.Event{Kind: watch.Exit, OK: st.Success()})
 	w.left(s, p.Tree, killed)
 	w.dropRetired()
 }
@@ -360,7 +366,8 @@ func (w *watcher) saysReady() bool {
 }
 
 // noticed takes what a process said on the notify socket. READY counts from a
-// main process only, unless saysReady; BUSY and STATUS from any of its tree.
+// main process only, unless saysReady, and STOPPING always; BUSY and STATUS from
+// any of its tree.
 func (w *watcher) noticed(leader int, n proc.Notice) {
 	for _, s := range w.slots {
 		if pidOf(s.proc) != leader {
@@ -374,6 +381,9 @@ func (w *watcher) noticed(leader int, n proc.Notice) {
 		}
 		if n.Vars["READY"] == "1" && (n.Pid == leader || w.saysReady()) {
 			w.event(s, watch.Ready)
+		}
+		if n.Vars["STOPPING"] == "1" && n.Pid == leader {
+			w.event(s, watch.Leave)
 		}
 	}
 }

@@ -102,6 +102,10 @@ func init() {
 		"show":  show,
 		"blast": blast,
 		"watch": watchGuard,
+		"tell": func(text string) error {
+			path, notice, _ := strings.Cut(text, ",")
+			return SendNotify(path, notice)
+		},
 	}
 }
 

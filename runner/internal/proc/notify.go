@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,10 +24,17 @@ type Notice struct {
 // A NotifySocket is where children say READY=1 and the like.
 type NotifySocket struct {
 	sys  *System
-	fd   int
 	key  uint64
 	path string
+	got  func(Notice)
+
+	mu sync.Mutex // guards fd
+	fd int        // -1 when it is closed
 }
+
+// maxQueued is how many notices are read at an exit; the kernel keeps fewer for
+// a socket (net.unix.max_dgram_qlen), and those that come meanwhile may be many.
+const maxQueued = 4096
 
 // ListenNotify makes the socket at path, in the place of one that was left
 // there, and calls got from the System's loop for each notice. The kernel says
@@ -42,15 +50,18 @@ func (s *System) ListenNotify(path string, mode os.FileMode, got func(Notice)) (
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	n := &NotifySocket{sys: s, fd: fd, path: path}
-	if err := n.open(mode, got); err != nil {
+	n := &NotifySocket{sys: s, fd: fd, path: path, got: got}
+	if err := n.open(mode); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notify = n
 	return n, nil
 }
 
-func (n *NotifySocket) open(mode os.FileMode, got func(Notice)) error {
+func (n *NotifySocket) open(mode os.FileMode) error {
 	if err := unix.SetsockoptInt(n.fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return err
 	}
@@ -60,23 +71,46 @@ func (n *NotifySocket) open(mode os.FileMode, got func(Notice)) error {
 	if err := os.Chmod(n.path, mode); err != nil {
 		return err
 	}
-	key, err := n.sys.loop.add(n.fd, unix.EPOLLIN, func(uint32) { n.read(got) })
+	key, err := n.sys.loop.add(n.fd, unix.EPOLLIN, func(uint32) { n.read() })
 	n.key = key
 	return err
 }
 
-func (n *NotifySocket) read(got func(Notice)) {
+// drain hears what was said before an exit, for the exit may be seen first. The
+// process is not reaped yet: its number is no other's.
+func (n *NotifySocket) drain() {
+	for range maxQueued {
+		if !n.read() {
+			return
+		}
+	}
+}
+
+// read hears one notice; false says that there was none. Only the System's loop
+// calls it, so that notices keep their order.
+func (n *NotifySocket) read() bool {
+	pid, vars, ok := n.receive()
+	if pid != 0 {
+		n.got(Notice{Pid: pid, Vars: vars})
+	}
+	return ok
+}
+
+// receive takes a datagram from the socket; one that is no notice has the pid 0.
+func (n *NotifySocket) receive() (pid int, vars map[string]string, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var buf [maxNotify]byte
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(16*4))
 	size, oobn, flags, _, err := unix.Recvmsg(n.fd, buf[:], oob, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return
+	if err != nil { // it is empty, or closed
+		return 0, nil, false
 	}
-	pid := sender(oob[:oobn])
+	pid = sender(oob[:oobn])
 	if pid == 0 || flags&unix.MSG_TRUNC != 0 {
-		return
+		return 0, nil, true
 	}
-	got(Notice{Pid: pid, Vars: parseNotice(buf[:size])})
+	return pid, parseNotice(buf[:size]), true
 }
 
 // sender gives the pid in the control messages. Descriptors that a hostile
@@ -114,8 +148,14 @@ func parseNotice(b []byte) map[string]string {
 
 // Close removes the socket.
 func (n *NotifySocket) Close() {
+	n.sys.mu.Lock()
+	n.sys.notify = nil
+	n.sys.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.sys.loop.remove(n.key, n.fd)
 	unix.Close(n.fd)
+	n.fd = -1
 	_ = os.Remove(n.path) // the run directory may be gone already
 }
 

@@ -86,6 +86,37 @@ func sendNotice(tb testing.TB, path string, text []byte, rights int) {
 	}
 }
 
+// What a process has said is heard before its exit, also when that is seen at
+// the same time: here both wait until the process has ended.
+func TestNotifyBeforeExit(t *testing.T) {
+	leavesNothing(t)
+	l := newLab(t, false)
+	path := filepath.Join(socketDir(t), "n")
+	type heard struct {
+		leader int
+		vars   map[string]string
+	}
+	got := make(chan heard, 16)
+	n, err := l.ListenNotify(path, 0o600, func(n Notice) { got <- heard{l.Leader(n.Pid), n.Vars} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	held := make(chan struct{})
+	l.loop.call(func() { <-held })
+	c := l.start(nil, "tell="+path+",READY=1", "tell="+path+",STATUS=busy", "tell="+path+",STOPPING=1", "exit=0")
+	if err := unix.Waitid(unix.P_PID, c.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Error(err)
+	}
+	close(held)
+	c.exit()
+	for _, name := range []string{"READY", "STATUS", "STOPPING"} {
+		if h := <-got; h.leader != c.Pid || h.vars[name] == "" {
+			t.Errorf("of process %d is heard: %q; want %s of pid %d", h.leader, h.vars, name, c.Pid)
+		}
+	}
+}
+
 func TestNotifyRefused(t *testing.T) {
 	leavesNothing(t)
 	l := newLab(t, false)

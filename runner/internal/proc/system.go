@@ -24,6 +24,7 @@ type System struct {
 	trees    map[*Tree]struct{}
 	slots    map[string]struct{} // of all processes that were ever started
 	onOrphan func()
+	notify   *NotifySocket // nil where there is none
 }
 
 // New makes a System. With adopt the calling process becomes a child subreaper
@@ -110,6 +111,12 @@ func waitable() int {
 
 // exited is the loop's answer to a readable pidfd.
 func (s *System) exited(p *Process) {
+	s.mu.Lock()
+	notify := s.notify
+	s.mu.Unlock()
+	if notify != nil {
+		notify.drain()
+	}
 	var ws unix.WaitStatus
 	s.mu.Lock()
 	got, err := unix.Wait4(p.Pid, &ws, unix.WNOHANG, nil)

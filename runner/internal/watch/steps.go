@@ -22,6 +22,8 @@ var (
 	gone     = step{"gone", stepGone}
 	unexec   = step{"noexec", stepNoExec}
 	up       = step{"up", stepUp}
+	note     = step{"note", stepNote}
+	leave    = step{"leave", stepLeave}
 	escalate = step{"escalate", stepEscalate}
 )
 
@@ -29,15 +31,15 @@ var (
 // means nothing there, "never" that it cannot come. A test fails on a hole, and
 // the table in docs/SUPERVISOR.md is printed from it.
 var steps = [numPhases][numKinds]step{
-	Down:     {Start: spawn, Stop: ignore, Kill: ignore, NoExec: never, Exit: never, Ready: ignore, Timer: never},
-	Starting: {Start: ignore, Stop: term, Kill: kill, NoExec: unexec, Exit: died, Ready: up, Timer: up},
-	Up:       {Start: ignore, Stop: term, Kill: kill, NoExec: never, Exit: died, Ready: ignore, Timer: never},
-	Stopping: {Start: want, Stop: unwant, Kill: escalate, NoExec: never, Exit: gone, Ready: ignore, Timer: escalate},
-	Killing:  {Start: want, Stop: unwant, Kill: unwant, NoExec: never, Exit: gone, Ready: ignore, Timer: never},
-	Waiting:  {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Timer: respawn},
-	Resting:  {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Timer: respawn},
-	Ended:    {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Timer: never},
-	Failed:   {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Timer: never},
+	Down:     {Start: spawn, Stop: ignore, Kill: ignore, NoExec: never, Exit: never, Ready: ignore, Leave: ignore, Timer: never},
+	Starting: {Start: ignore, Stop: term, Kill: kill, NoExec: unexec, Exit: died, Ready: up, Leave: ignore, Timer: up},
+	Up:       {Start: ignore, Stop: term, Kill: kill, NoExec: never, Exit: died, Ready: note, Leave: leave, Timer: never},
+	Stopping: {Start: want, Stop: unwant, Kill: escalate, NoExec: never, Exit: gone, Ready: ignore, Leave: ignore, Timer: escalate},
+	Killing:  {Start: want, Stop: unwant, Kill: unwant, NoExec: never, Exit: gone, Ready: ignore, Leave: ignore, Timer: never},
+	Waiting:  {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Leave: ignore, Timer: respawn},
+	Resting:  {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Leave: ignore, Timer: respawn},
+	Ended:    {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Leave: ignore, Timer: never},
+	Failed:   {Start: spawn, Stop: cancel, Kill: cancel, NoExec: never, Exit: never, Ready: ignore, Leave: ignore, Timer: never},
 }
 
 // stepSpawn obeys a command, and a command starts with a clean slate: who types
@@ -93,9 +95,23 @@ func stepEscalate(_ Policy, s State, e Event) (State, []Action) {
 	return s, []Action{{Do: Disarm}, {Do: Destroy}}
 }
 
-func stepUp(_ Policy, s State, _ Event) (State, []Action) {
+func stepUp(_ Policy, s State, e Event) (State, []Action) {
 	s.Phase, s.Unexec = Up, 0
+	s.Ready = e.Kind == Ready
 	return s, []Action{{Do: Disarm}}
+}
+
+// stepNote hears READY=1 of a process that is up by its age.
+func stepNote(_ Policy, s State, _ Event) (State, []Action) {
+	s.Ready = true
+	return s, nil
+}
+
+// stepLeave hears STOPPING=1. Of a process that never said READY=1 it means
+// nothing: a program that fails while it starts may say it on its way out.
+func stepLeave(_ Policy, s State, _ Event) (State, []Action) {
+	s.Leaving = s.Ready
+	return s, nil
 }
 
 // stepGone answers the exit of a process that was asked to end.
@@ -108,8 +124,11 @@ func stepGone(p Policy, s State, e Event) (State, []Action) {
 
 // stepDied replaces a process that ended unasked. When it happens Attempts
 // times within one Window the slot rests first: a command that cannot stay up
-// must not take the host's CPU away from those that can.
+// must not take the host's CPU away from those that can. An end that the process
+// announced is none of these times.
 func stepDied(p Policy, s State, e Event) (State, []Action) {
+	announced := s.Announced(e.OK)
+	s.Ready, s.Leaving = false, false
 	if !p.Respawn {
 		s.Phase, s.Want = Ended, false
 		return s, []Action{{Do: Disarm}}
@@ -120,16 +139,22 @@ func stepDied(p Policy, s State, e Event) (State, []Action) {
 	if lived > p.Window {
 		s.Rests = 0
 	}
-	if s.Deaths == 0 || e.At-s.First > p.Window {
-		s.First, s.Deaths = e.At, 0
-	}
-	s.Deaths++
-	if p.Attempts > 0 && s.Deaths >= p.Attempts {
-		return flap(p, s)
+	if !announced {
+		if s.Deaths == 0 || e.At-s.First > p.Window {
+			s.First, s.Deaths = e.At, 0
+		}
+		s.Deaths++
+		if p.Attempts > 0 && s.Deaths >= p.Attempts {
+			return flap(p, s)
+		}
 	}
 	if !young {
 		s.Young = 0
 		return stepRespawn(p, s, e)
+	}
+	if announced {
+		s.Phase = Waiting
+		return s, []Action{{Do: Arm, In: max(p.First, Breath)}}
 	}
 	s.Young++
 	return wait(p, s, s.Young)

@@ -24,12 +24,18 @@
 //
 // Every death that nobody asked for counts towards flapping, however long the
 // process lived; the end of a process that was asked to stop counts for
-// nothing. A process that lived longer than [Settled] is replaced at once, one
+// nothing. Nor does an announced end: the process had said READY=1, then
+// STOPPING=1, and ended with status 0. A process that lived longer than [Settled] is replaced at once, one
 // that died younger waits for its back-off, which doubles with each young death
 // in a row. A process that says READY=1 when it is up and ends before it did
 // died young, however long it took. Policy.Attempts deaths within one Window, which opens with the
 // first of them, are flapping: the slot rests, and gives up after MaxRests rests
 // without a quiet Window between them. Exec failures are counted apart.
+//
+// An announced end is replaced as any other, but for its back-off, which is the
+// first one, at least [Breath], however many there are in a row: it is no failure
+// that could go on, and a worker that is replaced after a thousand short jobs has
+// to be back soon. One that only says so costs a start each Breath.
 //
 // The package starts nothing and reads no clock: an Event carries its time.
 package watch
@@ -40,6 +46,10 @@ import "time"
 // process that says READY=1 counts as up at once, any other one at this age,
 // unless Policy.SaysReady.
 const Settled = time.Second
+
+// Breath is the least wait after a short life whose end was announced: such ends
+// never flap, and must not spin.
+const Breath = 100 * time.Millisecond
 
 // A Phase is what a slot is doing now.
 type Phase uint8
@@ -76,11 +86,12 @@ const (
 	NoExec             // the process that was to be spawned could not be executed
 	Exit               // the process ended
 	Ready              // the process says that it is ready
+	Leave              // the process says that it is about to end
 	Timer              // the armed timer fired
 	numKinds
 )
 
-var kindNames = [numKinds]string{"start", "stop", "kill", "noexec", "exit", "ready", "timer"}
+var kindNames = [numKinds]string{"start", "stop", "kill", "noexec", "exit", "ready", "leave", "timer"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -88,6 +99,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Event struct {
 	Kind Kind
 	At   time.Duration // on any clock that only goes forward
+	OK   bool          // of an Exit: with status 0
 }
 
 // A State is all that is remembered of a slot; it is comparable, so that a walk
@@ -96,6 +108,8 @@ type Event struct {
 type State struct {
 	Phase   Phase
 	Want    bool
+	Ready   bool          // the process has said READY=1
+	Leaving bool          // and after that STOPPING=1
 	Spawned time.Duration // when the last process was asked for
 	First   time.Duration // when the flapping window opened, if Deaths > 0
 	Deaths  int           // in the window
@@ -103,6 +117,10 @@ type State struct {
 	Rests   int           // rests without a quiet window between them
 	Unexec  int           // exec failures in a row
 }
+
+// Announced reports whether the end of the process, with status 0 or not, is one
+// that it has announced.
+func (s State) Announced(ok bool) bool { return s.Leaving && ok }
 
 // A Policy is what a watcher's keys say. -1 in a limit means never.
 type Policy struct {

@@ -88,7 +88,8 @@ func (l *life) step(n int, line string) {
 	if err != nil {
 		l.t.Fatalf("lives.txt:%d: %v", n, err)
 	}
-	s, acts := Next(l.policy, l.state, Event{Kind: kindOf(l.t, in[1]), At: time.Duration(at * float64(time.Second))})
+	name, well := strings.CutSuffix(in[1], ":0")
+	s, acts := Next(l.policy, l.state, Event{Kind: kindOf(l.t, name), At: time.Duration(at * float64(time.Second)), OK: well})
 	l.state = s
 	l.steps++
 	got := strings.TrimSpace(s.Phase.String() + " " + show(acts))
@@ -162,7 +163,7 @@ type world struct {
 func (w world) possible() []Kind {
 	kinds := []Kind{Start, Stop, Kill}
 	if w.alive {
-		kinds = append(kinds, Exit, Ready)
+		kinds = append(kinds, Exit, Ready, Leave)
 	}
 	if w.armed {
 		kinds = append(kinds, Timer)
@@ -174,6 +175,7 @@ func (w world) possible() []Kind {
 // for, execs says whether it works.
 func (w world) apply(t *testing.T, p Policy, e Event, execs bool) world {
 	before := w.state
+	announced := e.Kind == Exit && before.Announced(e.OK)
 	if e.Kind == Exit {
 		w.alive = false
 	}
@@ -210,6 +212,15 @@ func (w world) apply(t *testing.T, p Policy, e Event, execs bool) world {
 	}
 	if w.armed && p.SaysReady && w.state.Phase == Starting {
 		t.Fatalf("%s in %+v leaves a timer to a process that says when it is up", e.Kind, before)
+	}
+	if announced && (w.state.Phase == Resting || w.state.Phase == Failed || w.state.Deaths > before.Deaths || w.state.Young > before.Young) {
+		t.Fatalf("%s in %+v was announced, and counts: %+v", e.Kind, before, w.state)
+	}
+	if announced && before.Phase == Up && p.Respawn && e.At-before.Spawned <= Settled && w.state.Phase != Waiting {
+		t.Fatalf("%s in %+v is replaced without a wait", e.Kind, before)
+	}
+	if (w.state.Leaving && !w.state.Ready) || (w.state.Ready && (!w.alive || w.state.Phase == Starting)) {
+		t.Fatalf("%s in %+v leads to %+v: said by whom?", e.Kind, before, w.state)
 	}
 	if w.alive != w.state.Phase.Alive() {
 		t.Fatalf("%s in %+v leads to %+v, and alive is %v", e.Kind, before, w.state, w.alive)
@@ -252,8 +263,8 @@ func TestInterleavings(t *testing.T) {
 					w.stops(t, p)
 					for _, kind := range w.possible() {
 						for _, pause := range []time.Duration{0, 2 * time.Second, 11 * time.Second} {
-							for _, execs := range []bool{true, false} {
-								n := w.apply(t, p, Event{Kind: kind, At: w.now + pause}, execs).rebase()
+							for _, well := range []bool{true, false} { // whether a spawn can be executed, and an exit has status 0
+								n := w.apply(t, p, Event{Kind: kind, At: w.now + pause, OK: well}, well).rebase()
 								if !seen[n] {
 									seen[n], next[n] = true, true
 								}
@@ -292,7 +303,7 @@ func FuzzNext(f *testing.F) {
 		for ; len(data) >= 2; data = data[2:] {
 			kinds := w.possible()
 			kind := kinds[int(data[0]>>1)%len(kinds)]
-			w = w.apply(t, circusDefaults, Event{Kind: kind, At: w.now + time.Duration(data[1])*100*time.Millisecond}, data[0]&1 == 0)
+			w = w.apply(t, circusDefaults, Event{Kind: kind, At: w.now + time.Duration(data[1])*100*time.Millisecond, OK: data[0]&1 == 0}, data[0]&1 == 0)
 		}
 		w.stops(t, circusDefaults)
 	})
