@@ -74,7 +74,11 @@ func (n *notifier) share(now time.Time) int {
 	return max(0, min(share, 100))
 }
 
-func (n *notifier) say(text string) { _, _ = n.nc.Write([]byte(text)) }
+// say waits at most a period for a supervisor that does not read.
+func (n *notifier) say(text string) {
+	_ = n.nc.SetWriteDeadline(time.Now().Add(notifyPeriod))
+	_, _ = n.nc.Write([]byte(text))
+}
 
 func (n *notifier) ready() {
 	if n == nil {
@@ -85,6 +89,13 @@ func (n *notifier) ready() {
 	if !n.told {
 		n.told = true
 		n.say("READY=1")
+	}
+}
+
+// stopping announces the end of the process: with status 0 it is no death then.
+func (n *notifier) stopping() {
+	if n != nil {
+		n.say("STOPPING=1")
 	}
 }
 

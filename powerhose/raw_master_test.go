@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -250,5 +252,60 @@ func TestOverdueWindow(t *testing.T) {
 		if o := want(t, b); o.err != nil {
 			t.Errorf("a job that was not written: %v", o.err)
 		}
+	}
+}
+
+// A worker that the master asks to end announces its end to the supervisor; one
+// that is asked by a signal does not, for who has asked knows.
+func TestDrainAnnounced(t *testing.T) {
+	for name, want := range map[string]string{"drain": "READY=1 STOPPING=1 END=1", "signal": "READY=1 END=1"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(shortDir(t), "n")
+			nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			m := newRawMaster(t)
+			w := startWorker(t, m.ln.Addr().String(), "w", "NOTIFY_SOCKET="+path)
+			m.register()
+			m.reg.send(m.welcome, "")
+			m.attach()
+			if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 100)
+			n, err := nc.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := []string{string(b[:n])}
+			if name == "drain" {
+				m.work.send(wire.Head{Type: wire.Drain, Code: wire.Stop}, "")
+			} else if err := w.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			m.work.want(wire.Drain)
+			m.work.want(wire.Bye)
+			m.work.send(wire.Head{Type: wire.Bye, Code: wire.Stop}, "")
+			if got := w.status(); got != 0 {
+				t.Errorf("status %d, want 0", got)
+			}
+			if _, err := nc.WriteToUnix([]byte("END=1"), &net.UnixAddr{Name: path, Net: "unixgram"}); err != nil {
+				t.Fatal(err)
+			}
+			for said[len(said)-1] != "END=1" {
+				n, err := nc.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text := string(b[:n]); !strings.HasPrefix(text, "BUSY=") {
+					said = append(said, text)
+				}
+			}
+			if got := strings.Join(said, " "); got != want {
+				t.Errorf("it says %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -74,7 +74,7 @@ type Worker struct {
 
 	MaxBody int64    // of a result; 0 is what the master says
 	Admit   []uint32 // users whose process may be the master, beside our own
-	Notify  string   // NOTIFY_SOCKET of the environment: it is told READY=1 and BUSY=n/100
+	Notify  string   // NOTIFY_SOCKET of the environment: it is told READY=1, BUSY=n/100 and, before Serve returns nil and ctx has not ended, STOPPING=1
 	Log     func(line string)
 }
 
@@ -254,7 +254,15 @@ func (s *server) run(ctx context.Context) error {
 	// A wish to end is heard while a job runs too.
 	stop := context.AfterFunc(ctx, func() { s.leave(wire.Stop) })
 	defer stop()
+	err := s.serveMasters(ctx, dial)
+	if err == nil && ctx.Err() == nil { // a limit, or the master: somebody is to replace us
+		s.notify.stopping()
+	}
+	return err
+}
 
+// serveMasters is run without what stays from master to master.
+func (s *server) serveMasters(ctx context.Context, dial zmq.Config) error {
 	for try := 1; ; try++ {
 		if ctx.Err() != nil {
 			return nil

@@ -883,8 +883,8 @@ func TestChildren(t *testing.T) {
 	open()
 }
 
-// The supervisor is told when a worker is ready and how busy it is; many short
-// jobs are one message.
+// The supervisor is told when a worker is ready, how busy it is, and that it
+// leaves; many short jobs are one message.
 func TestNotify(t *testing.T) {
 	t.Parallel()
 	m := newMaster(t)
@@ -921,4 +921,7 @@ func TestNotify(t *testing.T) {
 	work.result(2, "short")
 	says("BUSY=1/1")
 	says("BUSY=0/1")
+	work.send(wire.Head{Type: wire.Drain, Code: wire.Stop})
+	work.recv(wire.Drain)
+	says("STOPPING=1")
 }

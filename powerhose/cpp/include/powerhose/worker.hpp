@@ -25,6 +25,7 @@
 #include <optional>
 #include <random>
 #include <sys/random.h>
+#include <sys/time.h>
 
 #include "powerhose/tcp.hpp"
 #include "powerhose/wire.hpp"
@@ -194,7 +195,8 @@ class Signals {
 
 // A Notifier tells the supervisor how busy the worker is: BUSY=1/1 when a job
 // starts, BUSY=0/1 when none has come for a moment, so that many short jobs are
-// one message.
+// one message. READY=1 and STOPPING=1 decide what the end of the process is taken
+// for: they wait a second for a supervisor that does not read.
 class Notifier {
  public:
   static constexpr milliseconds moment{100};
@@ -206,13 +208,16 @@ class Notifier {
     std::memcpy(to_.sun_path, path, std::strlen(path));
     size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path) + (path[0] == '/' ? 1 : 0));
     if (path[0] == '@') to_.sun_path[0] = '\0';
-    fd_ = Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    fd_ = Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const timeval second{1, 0};
+    if (fd_ && ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &second, sizeof second) != 0) fd_ = Fd();
   }
 
-  void ready() { tell("READY=1\nBUSY=0/1"); }
+  void ready() { tell("READY=1\nBUSY=0/1", 0); }
+  void stopping() { tell("STOPPING=1", 0); }
 
   void busy() {
-    if (!std::exchange(busy_, true)) tell("BUSY=1/1");
+    if (!std::exchange(busy_, true)) tell("BUSY=1/1", MSG_DONTWAIT);
   }
 
   // idle says when it wants to be called again, if it does.
@@ -223,14 +228,13 @@ class Notifier {
       return;
     }
     busy_ = false;
-    tell("BUSY=0/1");
+    tell("BUSY=0/1", MSG_DONTWAIT);
   }
 
  private:
-  void tell(std::string_view text) const {
+  void tell(std::string_view text, int flags) const {
     if (!fd_) return;
-    // Who does not read is not waited for.
-    static_cast<void>(::sendto(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr *>(&to_), size_));
+    static_cast<void>(::sendto(fd_.get(), text.data(), text.size(), flags | MSG_NOSIGNAL, reinterpret_cast<const sockaddr *>(&to_), size_));
   }
 
   Fd fd_;
@@ -890,6 +894,7 @@ class Worker {
       end(Ending::done, "");
       return;
     }
+    notifier_->stopping();
     wire::Head h;
     h.type = wire::Type::drain;
     h.code = leave_code_ = code;

@@ -11,6 +11,7 @@ import resource
 import select
 import signal
 import socket as sockets
+import struct
 import sys
 import threading
 import time
@@ -720,6 +721,8 @@ class _Notifier:
 
     BUSY is 1/1 from the start of a job until the worker has been idle for a
     moment: many short jobs are not many notices, and a long one is always seen.
+    READY and STOPPING decide what the end of the process is taken for: they wait
+    a second for a supervisor that does not read.
     """
 
     def __init__(self) -> None:
@@ -732,24 +735,24 @@ class _Notifier:
     def ready(self) -> None:
         if not self._ready:
             self._ready = True
-            self._send("READY=1\nBUSY=0/1")
+            self._send("READY=1\nBUSY=0/1", 0)
 
     def busy(self, is_busy: bool) -> None:
         if is_busy != self.told:
             self.told = is_busy
-            self._send("BUSY=%d/1" % is_busy)
+            self._send("BUSY=%d/1" % is_busy, sockets.MSG_DONTWAIT)
 
     def stopping(self) -> None:
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", 0)
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, flags: int) -> None:
         if not self._address:
             return
         try:
             if self._sock is None:
                 self._sock = sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
-                self._sock.setblocking(False)
-            self._sock.sendto(text.encode("ascii"), self._address)
+                self._sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDTIMEO, struct.pack("ll", 1, 0))
+            self._sock.sendto(text.encode("ascii"), flags, self._address)
         except OSError:
             pass  # a supervisor that does not listen is no reason not to work
 
