@@ -97,6 +97,8 @@ class Both:
         runner = self.runner()
         for error, args, options in (
             (TypeError, ("text",), {}),
+            (TypeError, (b"", "1"), {}),
+            (TypeError, (b"",), {"busy_wait": "1"}),
             (ValueError, (b"", 0), {}),
             (ValueError, (b"", -1), {}),
             (ValueError, (b"",), {"kind": "a b"}),
@@ -192,6 +194,13 @@ class Both:
             self.execute(self.runner(), b"", 0.1)
         self.assertLess(time.monotonic() - began, 20)
         self.assertFalse(caught.exception.started)
+        # The deadline is far, and not what it waits for.
+        for options, least in (({}, 0.9), ({"busy_wait": 0.2}, 0.1), ({"busy_wait": 0}, 0), ({"busy_wait": 1.5}, 1.4)):
+            with self.subTest(options):
+                began = time.monotonic()
+                with self.assertRaises(powerhose.ErrMasterLost):
+                    self.execute(self.runner(), b"", 30, **options)
+                self.assertTrue(least <= time.monotonic() - began < 4)
         self.master.listen()
 
     def test_a_master_that_comes_later(self):
@@ -199,7 +208,7 @@ class Both:
         runner = self.runner()
         timer = threading.Timer(0.1, lambda: (self.master.listen(), self.serve(self.echo)))
         timer.start()
-        self.assertEqual(self.execute(runner, b"x"), b"x")
+        self.assertEqual(self.execute(runner, b"x", busy_wait=lab.PATIENCE), b"x")
         timer.join()
 
     def test_refused(self):

@@ -16,15 +16,16 @@ TIMEOUT = 30.0
 HANDSHAKE = 2.0
 # After the deadline, for the master to say what the worker did.
 SLACK = 0.25
-# Until a master that is not there is given up, and between two looks.
-CONNECT = 5.0
+# Until a master that is not there is given up by a call that names no busy_wait,
+# and between two looks.
+CONNECT = 1.0
 AGAIN = 0.05
 
 
 class Call:
     """One call: what is asked, and what came back."""
 
-    __slots__ = ("body", "kind", "flags", "busy_wait", "deadline", "number", "reply", "detail", "failed", "progress", "news", "before")
+    __slots__ = ("body", "kind", "flags", "busy_wait", "deadline", "connect", "number", "reply", "detail", "failed", "progress", "news", "before")
 
     def __init__(
         self,
@@ -36,6 +37,9 @@ class Call:
         busy_wait: Optional[float],
         progress: Optional[Progress],
     ) -> None:
+        for name, value in (("timeout", timeout), ("busy_wait", 0 if busy_wait is None else busy_wait)):
+            if not isinstance(value, (int, float)):
+                raise TypeError("%s is a number of seconds, not %r" % (name, value))
         if timeout <= 0:
             raise ValueError("timeout %r is over before it begins" % timeout)
         if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -44,6 +48,7 @@ class Call:
         self.kind = kind
         self.flags = _wire.REPEATABLE * repeatable | _wire.URGENT * urgent | _wire.WANTS_PROGRESS * (progress is not None)
         self.busy_wait = _wire.BUSY_DEFAULT if busy_wait is None else min(_wire.milliseconds(busy_wait), _wire.BUSY_DEFAULT - 1)
+        self.connect = CONNECT if busy_wait is None else max(busy_wait, 0)
         self.deadline = time.monotonic() + timeout
         self.progress = progress
         self.number = 0
@@ -72,6 +77,15 @@ class Call:
     @property
     def done(self) -> bool:
         return self.reply is not None or self.failed is not None
+
+    def give_up(self) -> float:
+        """Until when to wait for a master, from now."""
+        return min(self.deadline, time.monotonic() + self.connect)
+
+    def patience(self, give_up: float) -> "tuple[float, float]":
+        """Until when a connection, and the WELCOME over it, may take: the first look has some time in any case."""
+        now = time.monotonic()
+        return min(self.deadline, max(give_up, now + SLACK)), min(self.deadline, now + HANDSHAKE)
 
     def head(self, number: int) -> bytes:
         """The CALL, with the time that is left."""

@@ -161,7 +161,8 @@ class JobRunner(_fork.Forgets):
         timeout is the deadline in seconds. kind is for workers that take it.
         repeatable allows the job to be started again when its worker was lost.
         urgent is before the calls that wait and are not. busy_wait is how long to
-        wait for a free worker, by default what the master has configured.
+        wait for a free worker, by default what the master has configured; and for
+        a master that is not there, by default 1 s.
         progress is called, in this thread, with what the worker sends meanwhile.
         """
         call = _call.Call(data, self.timeout if timeout is None else timeout, kind, repeatable, urgent, busy_wait, progress)
@@ -217,13 +218,13 @@ class JobRunner(_fork.Forgets):
 
     def _submit(self, state: _State, call: _call.Call, users: List[_Link]) -> None:
         """Write the call; where it was never written, on a new connection. Those that it used are put into users."""
-        give_up = min(call.deadline, time.monotonic() + _call.CONNECT)
+        give_up = call.give_up()
         if not state.writing.acquire(timeout=max(call.deadline - time.monotonic(), 0)):
             raise call.late(started=False)
         while True:
             link = state.link
             if link is None or link.dead is not None:
-                link = state.link = self._connect(give_up)
+                link = state.link = self._connect(call, give_up)
             link.check(call)
             users.append(link)
             link.enter(call)
@@ -267,18 +268,17 @@ class JobRunner(_fork.Forgets):
             raise
         return True
 
-    def _connect(self, give_up: float) -> _Link:
+    def _connect(self, call: _call.Call, give_up: float) -> _Link:
         while True:
             try:
-                return self._dial(give_up)
+                return self._dial(*call.patience(give_up))
             except _zmtp.LinkError as e:
                 if time.monotonic() + _call.AGAIN >= give_up:
                     raise _call.absent(self.path, e) from None
             time.sleep(_call.AGAIN)
 
-    def _dial(self, give_up: float) -> _Link:
-        deadline = min(give_up, time.monotonic() + _call.HANDSHAKE)
-        raw = _zmtp.Link(_zmtp.dial(self.path, self._uids, deadline), _zmtp.DEALER, curve=_call.client(self._keys))
+    def _dial(self, connected: float, deadline: float) -> _Link:
+        raw = _zmtp.Link(_zmtp.dial(self.path, self._uids, connected), _zmtp.DEALER, curve=_call.client(self._keys))
         try:
             raw.queue(_call.hello())
             messages = raw.first(deadline)

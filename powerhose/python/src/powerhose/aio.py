@@ -208,33 +208,33 @@ class JobRunner(_fork.Forgets):
             if self._link is not None:
                 self._link.abandon()
             self._link, self._current = None, (loop, asyncio.Lock())
-        give_up = min(call.deadline, time.monotonic() + _call.CONNECT)
+        give_up = call.give_up()
         while True:
             async with self._current[1]:
                 link = self._link
                 if link is None or link.dead is not None:
-                    link = self._link = await self._connect(give_up)
+                    link = self._link = await self._connect(call, give_up)
             await link.writable()
             if link.dead is None:
                 return link
 
-    async def _connect(self, give_up: float) -> _Protocol:
+    async def _connect(self, call: _call.Call, give_up: float) -> _Protocol:
         while True:
             try:
-                return await self._dial(min(give_up, time.monotonic() + _call.HANDSHAKE))
+                return await self._dial(*call.patience(give_up))
             except _zmtp.LinkError as e:
                 if time.monotonic() + _call.AGAIN >= give_up:
                     raise _call.absent(self.path, e) from None
             await asyncio.sleep(_call.AGAIN)
 
-    async def _dial(self, deadline: float) -> _Protocol:
+    async def _dial(self, connected: float, deadline: float) -> _Protocol:
         loop = asyncio.get_running_loop()
         curve = _call.client(self._keys)
         if curve is None:
             # A connection to a Unix socket is there at once, or never.
             sock = _zmtp.dial(self.path, self._uids)
         else:
-            sock = await self._dial_tcp(loop, deadline)
+            sock = await self._dial_tcp(loop, connected)
         try:
             _, link = await loop.create_connection(lambda: _Protocol(curve), sock=sock)
         except BaseException:
