@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"syscall"
 	"time"
 
@@ -35,7 +36,8 @@ type peer struct {
 
 	// Of a worker.
 	name     string
-	hello    []byte // its registration, byte for byte
+	kinds    []string // that it takes, each once; none is all
+	hello    []byte   // its registration, byte for byte
 	handle   dispatch.Worker
 	work     *zmq.Link
 	attached bool
@@ -382,7 +384,9 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 	}
 	var kinds []string
 	for k := range h.Kinds.All() {
-		kinds = append(kinds, string(k))
+		if kind := string(k); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
 	}
 	window := p.window(h.Window)
 	handle, code := m.machine.Register(now, dispatch.Registration{
@@ -398,7 +402,7 @@ func (p *peer) register(now time.Duration, h *wire.Head, frame []byte) {
 		return
 	}
 	p.timer.Stop()
-	p.role, p.handle, p.name, p.hello = aWorker, handle, string(h.Name), bytes.Clone(frame)
+	p.role, p.handle, p.name, p.kinds, p.hello = aWorker, handle, string(h.Name), kinds, bytes.Clone(frame)
 	p.gone = make(chan struct{})
 	m.workers[handle] = p
 	p.tell(p.reg, m.welcome(window))

@@ -40,17 +40,18 @@ type Status struct {
 
 // A WorkerStatus is one worker.
 type WorkerStatus struct {
-	Name    string  `json:"name"`
-	PID     int     `json:"pid"`               // on its host
-	Address string  `json:"address,omitempty"` // over TCP: from where it came
-	Key     string  `json:"key,omitempty"`     // over TCP: how its public key begins
-	State   string  `json:"state"`             // joining, idle, busy, draining, closing
-	Window  int     `json:"window"`
-	Jobs    int     `json:"jobs"`    // that it has
-	Done    uint64  `json:"done"`    // answers
-	Average float64 `json:"average"` // of its last jobs
-	Age     float64 `json:"age"`     // since it registered
-	Running float64 `json:"running"` // its present job
+	Name    string   `json:"name"`
+	PID     int      `json:"pid"`               // on its host
+	Address string   `json:"address,omitempty"` // over TCP: from where it came
+	Key     string   `json:"key,omitempty"`     // over TCP: how its public key begins
+	State   string   `json:"state"`             // joining, idle, busy, draining, closing
+	Kinds   []string `json:"kinds,omitempty"`   // of jobs that it takes; none is all
+	Window  int      `json:"window"`
+	Jobs    int      `json:"jobs"`    // that it has
+	Done    uint64   `json:"done"`    // answers
+	Average float64  `json:"average"` // of its last jobs
+	Age     float64  `json:"age"`     // since it registered
+	Running float64  `json:"running"` // its present job
 }
 
 // CallCounts are the calls so far, and what they ended with.
@@ -124,8 +125,11 @@ func (m *Master) Status() *Status {
 			Name: w.Name, PID: int(w.PID), State: w.State, Window: w.Window, Jobs: w.Load, Done: w.Done, Average: w.Average.Seconds(),
 			Age: (now - w.Since).Seconds(), Running: w.Running.Seconds(),
 		}
-		if p := m.workers[w.Worker]; p != nil && p.overTCP() {
-			one.Address, one.Key = p.who.Addr, p.reg.Peer().Key.String()[:keyPrefix]
+		if p := m.workers[w.Worker]; p != nil {
+			one.Kinds = p.kinds
+			if p.overTCP() {
+				one.Address, one.Key = p.who.Addr, p.reg.Peer().Key.String()[:keyPrefix]
+			}
 		}
 		s.Workers = append(s.Workers, one)
 	}
@@ -196,6 +200,16 @@ func (s *Status) WritePrometheus(w io.Writer) error {
 	b.WriteString("# HELP powerhose_worker_jobs_total Answers of a worker.\n# TYPE powerhose_worker_jobs_total counter\n")
 	for _, w := range s.Workers {
 		fmt.Fprintf(&b, "powerhose_worker_jobs_total{worker=%q} %d\n", w.Name, w.Done)
+	}
+	b.WriteString("# HELP powerhose_worker_kind Kinds of jobs that a worker takes, where * is every kind.\n# TYPE powerhose_worker_kind gauge\n")
+	for _, w := range s.Workers {
+		kinds := w.Kinds
+		if len(kinds) == 0 {
+			kinds = []string{"*"}
+		}
+		for _, kind := range kinds {
+			fmt.Fprintf(&b, "powerhose_worker_kind{worker=%q,kind=%q} 1\n", w.Name, kind)
+		}
 	}
 	for _, h := range []struct {
 		name, help string

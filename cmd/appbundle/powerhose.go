@@ -195,6 +195,9 @@ func printStatus(out *printer, s *powerhose.Status) {
 		if w.Running > 0 {
 			now = fmt.Sprintf(", %s in its job", seconds(w.Running).Round(time.Millisecond))
 		}
+		if len(w.Kinds) > 0 {
+			now += ", takes " + strings.Join(w.Kinds, ", ")
+		}
 		if w.Address != "" {
 			now += fmt.Sprintf(", from %s with key %s…", w.Address, w.Key)
 		}
