@@ -29,6 +29,10 @@ const (
 	// publicSuffix is what the file of a public key is called, behind that of the
 	// secret one.
 	publicSuffix = ".pub"
+	// secretMark and publicMark are how the files that we write begin: the keys in
+	// them look alike.
+	secretMark = "# appbundle secret key"
+	publicMark = "# appbundle public key"
 	// maxKeyFile is the longest file of keys that is read, in bytes.
 	maxKeyFile = 1 << 20
 )
@@ -39,17 +43,26 @@ const (
 // exactly one key, that of its master.
 //
 // The file of the secret key is of the user of this process, or root, and nobody
-// else may read it. Files of public keys nobody else may write. No error shows
-// anything of a secret key.
+// else may read it. Files of public keys nobody else may write. A file that says of
+// itself, in the comment that GenerateKeys writes, that it has the other half is
+// refused, and so is FILE.pub for the secret key. No error shows anything of a
+// secret key.
 func ReadKeys(secretFile string, admitted ...string) (*Keys, error) {
+	if own, ok := strings.CutSuffix(secretFile, publicSuffix); ok {
+		return nil, fmt.Errorf("%s: it is the name of a public key; give the file of the secret one, as %s", secretFile, own)
+	}
 	b, err := readKeyFile(secretFile, 0o077, "others can read it")
 	if err != nil {
 		return nil, err
 	}
 	k := &Keys{}
-	k.secret, err = zmq.ParseSecretKey(string(bytes.TrimSpace(b)))
+	text, public := withoutComments(b)
+	k.secret, err = zmq.ParseSecretKey(string(text))
 	clear(b)
+	clear(text)
 	switch {
+	case public:
+		return nil, fmt.Errorf("%s: it says that it has a public key; give the file of the secret one", secretFile)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w; make one with appbundle powerhose keygen", secretFile, err)
 	case k.secret == zmq.SecretKey{}:
@@ -70,6 +83,20 @@ func ReadKeys(secretFile string, admitted ...string) (*Keys, error) {
 	return k, nil
 }
 
+// withoutComments is what a file of a secret key has beside lines of comment. Public
+// says that one of these is the mark of a public key.
+func withoutComments(b []byte) (text []byte, public bool) {
+	for line := range bytes.Lines(b) {
+		// Z85 has a #, but it is too high a digit to be the first of five.
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] == '#' {
+			public = public || bytes.HasPrefix(line, []byte(publicMark))
+			continue
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return bytes.TrimSpace(text), public
+}
+
 // admit adds the public keys of a file. Seen says where each one stands.
 func (k *Keys) admit(file string, seen map[zmq.PublicKey]string) error {
 	b, err := readKeyFile(file, 0o022, "others can write it")
@@ -81,7 +108,9 @@ func (k *Keys) admit(file string, seen map[zmq.PublicKey]string) error {
 		n++
 		at := fmt.Sprintf("%s:%d", file, n)
 		text := strings.TrimSpace(line)
-		// Z85 has a #, but it is too high a digit to be the first of five.
+		if strings.HasPrefix(text, secretMark) {
+			return fmt.Errorf("%s: it says that it has a secret key, which stays with its owner; name the file with %s", at, publicSuffix)
+		}
 		if text == "" || text[0] == '#' {
 			continue
 		}
@@ -147,6 +176,9 @@ func readKeyFile(path string, bits fs.FileMode, what string) ([]byte, error) {
 // one in FILE.pub. It gives the public one. Neither may be there before, and
 // either both are there afterwards or none.
 func GenerateKeys(file string) (public string, err error) {
+	if strings.HasSuffix(file, publicSuffix) {
+		return "", fmt.Errorf("%s: it is the name of a public key; choose one for the secret key, without %s", file, publicSuffix)
+	}
 	// Those who make the same key at the same time take turns.
 	soon, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -168,13 +200,13 @@ func GenerateKeys(file string) (public string, err error) {
 	}
 	var files []*atomicfile.File
 	for _, half := range []struct {
-		name, text string
-		mode       fs.FileMode
-	}{{file, secret.Z85(), 0o600}, {file + publicSuffix, key.String(), 0o644}} {
+		name, mark, text string
+		mode             fs.FileMode
+	}{{file, secretMark, secret.Z85(), 0o600}, {file + publicSuffix, publicMark, key.String(), 0o644}} {
 		f, err := atomicfile.Create(half.name, half.mode)
 		if err == nil {
 			files = append(files, f)
-			_, err = io.WriteString(f, half.text+"\n")
+			_, err = io.WriteString(f, half.mark+"\n"+half.text+"\n")
 		}
 		if err != nil {
 			for _, f := range files {

@@ -51,22 +51,28 @@ func TestGenerateKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info.Mode() != want || info.Size() != 41 {
-			t.Errorf("%s: mode %v and %d bytes, want %v and 41", name, info.Mode(), info.Size(), want)
+		if info.Mode() != want || info.Size() != 64 {
+			t.Errorf("%s: mode %v and %d bytes, want %v and 64", name, info.Mode(), info.Size(), want)
 		}
 	}
 	b, err := os.ReadFile(file + ".pub")
-	if err != nil || string(b) != public+"\n" {
-		t.Errorf("the public key is %q, %v; want %q", b, err, public)
+	if want := "# appbundle public key\n" + public + "\n"; err != nil || string(b) != want {
+		t.Errorf("the file of the public key has %q, %v; want %q", b, err, want)
+	}
+	if b, err = os.ReadFile(file); err != nil || !strings.HasPrefix(string(b), "# appbundle secret key\n") {
+		t.Errorf("the file of the secret key has %q, %v", b, err)
+	}
+	if _, err := GenerateKeys(file + "2.pub"); err == nil || !strings.Contains(err.Error(), "is the name of a public key") {
+		t.Errorf("GenerateKeys of a name with .pub = %v", err)
 	}
 	k := readKeys(t, file, file+".pub")
 	if k.Public() != public {
 		t.Errorf("Public = %s, want %s", k.Public(), public)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		secret, _ := os.ReadFile(file)
+		secret := k.secret.Z85()
 		cfg := fmt.Sprintf(verb, MasterConfig{Keys: k})
-		if s := fmt.Sprintf(verb, *k); strings.Contains(s, strings.TrimSpace(string(secret))) || !strings.Contains(s, public) {
+		if s := fmt.Sprintf(verb, *k); strings.Contains(s, secret) || !strings.Contains(s, public) {
 			t.Errorf("%s prints %s", verb, s)
 		}
 		if strings.Contains(cfg, fmt.Sprint(k.secret[:4])) {
@@ -106,7 +112,7 @@ func TestReadKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := strings.TrimSpace(string(text))
+	secret := strings.TrimSpace(strings.TrimPrefix(string(text), "# appbundle secret key\n"))
 
 	list := writeFile(t, filepath.Join(dir, "list"), "# workers\n\n"+a+"\n\t"+b+"  # of the night\r\n", 0o644)
 	k := readKeys(t, own, list, own+".pub")
@@ -119,6 +125,12 @@ func TestReadKeys(t *testing.T) {
 	k = readKeys(t, own, writeFile(t, filepath.Join(dir, "hash"), hash, 0o600))
 	if k.admitted[0].String() != hash {
 		t.Errorf("admitted is %s, want %s", k.admitted[0], hash)
+	}
+
+	// Files without a mark, as others may write them, are taken too.
+	k = readKeys(t, writeFile(t, filepath.Join(dir, "bare"), secret, 0o600), writeFile(t, filepath.Join(dir, "bare.pub"), a, 0o644))
+	if k.Public() != public || k.admitted[0].String() != a {
+		t.Errorf("without marks the keys are %s and %v", k.Public(), k.admitted)
 	}
 
 	n := 0
@@ -148,7 +160,10 @@ func TestReadKeys(t *testing.T) {
 		{own, file("\nkey\n", 0o644), "f8:2: public key: 3 characters; a key has 40"},
 		{own, file(a+" "+b+"\n", 0o644), "f9:1: there is something behind the key"},
 		{own, file(strings.Repeat("0", 40), 0o644), "f10:1: public key: it is nothing but zeros"},
-		{own, own, "own:1: public key: it is our secret one; name the file with .pub"},
+		{own, own, "own:1: it says that it has a secret key, which stays with its owner; name the file with .pub"},
+		{own, filepath.Join(dir, "bare"), "bare:1: public key: it is our secret one; name the file with .pub"},
+		{own + ".pub", list, "own.pub: it is the name of a public key; give the file of the secret one, as " + own},
+		{writeFile(t, filepath.Join(dir, "copy"), publicMark+"\n"+public+"\n", 0o600), list, "copy: it says that it has a public key; give the file of the secret one"},
 		{own, file("# nobody\n", 0o644), "f11: there is no public key in it"},
 		{own, file(a, 0o664), "f12: others can write it (mode 0664); chmod 644 "},
 		{own, pipe, "pipe: it is not a regular file"},

@@ -54,8 +54,8 @@ func newTCPMaster(t *testing.T) *tcpMaster {
 		t.Fatal(err)
 	}
 	m.workerZ85 = workerSecret.Z85()
-	m.key = m.file("worker.key", m.workerZ85+"\n", 0o600)
-	m.public = m.file("master.key.pub", masterPublic.String()+"\n", 0o644)
+	m.key = m.file("worker.key", "# appbundle secret key\n"+m.workerZ85+"\n", 0o600)
+	m.public = m.file("master.key.pub", "# appbundle public key\n"+masterPublic.String()+"\n", 0o644)
 	return m
 }
 
@@ -396,6 +396,9 @@ func TestTCPPlaces(t *testing.T) {
 		{"key=" + m.file("digit", "~"+text[1:], 0o600), 3, "a character that Z85 does not have"},
 		{"key=" + m.file("high", "%%%%%"+text[5:], 0o600), 3, "five characters that are more than 32 bits"},
 		{"key=" + m.file("zeros", strings.Repeat("0", 40), 0o600), 3, "a key of zeros"},
+		{"key=" + m.file("x.pub", text, 0o600), 3, "x.pub: that is the name of a public key; give the file of the secret one, as " + m.dir + "/x"},
+		{"key=" + m.file("wrong", "# appbundle public key\n"+text, 0o600), 3, "wrong: it says that it has a public key; give the file of the secret one"},
+		{"master_key=" + m.key, 3, "worker.key:1: it says that it has a secret key; give the file of the public key of the master"},
 		{"master_key=" + m.file("empty", "# nothing\n\n", 0o644), 3, "no key; it is to have the public key of the master"},
 		{"master_key=" + m.file("two", m.worker.String()+" # ours\n\n"+m.worker.String(), 0o644), 3, "two:3: a second key; a master has one"},
 		{"master_key=" + m.file("behind", m.worker.String()+" x", 0o644), 3, "behind:1: something behind the key"},

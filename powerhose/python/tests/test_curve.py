@@ -52,7 +52,7 @@ class Files(unittest.TestCase):
         keys = _curve.read_keys(self.master.key, self.master.master_key)
         self.assertEqual(keys, (self.master.peer_secret, self.master.peer_public, self.master.public))
         self.assertNotIn(repr(keys.secret), repr(keys))
-        text = "# a master\n\n  %s  \n" % _curve.encode(self.master.public)
+        text = "# appbundle public key\n\n  %s  \n" % _curve.encode(self.master.public)
         lab.write(self.master.master_key, text)
         self.assertEqual(_curve.read_keys(self.master.key, self.master.master_key).master, self.master.public)
 
@@ -72,6 +72,12 @@ class Files(unittest.TestCase):
         for text in ("SECRET\n", "", secret[1:] + "\n", secret + "0", secret[:20] + " " + secret[20:], "%%%%%" + secret[5:]):
             lab.write(key, text)
             self.refused("a secret key is 40 characters of Z85 and a newline")
+        lab.write(key, "# appbundle public key\n%s\n" % secret)
+        self.refused("key file %s: it says that it has a public key; give the file of the secret one" % key)
+        lab.write(key, "# appbundle secret key\n%s\n" % secret)
+        self.assertEqual(_curve.read_keys(key, self.master.master_key).secret, self.master.peer_secret)
+        with self.assertRaisesRegex(OSError, "x.pub: that is the name of a public key; give the file of the secret one, as x"):
+            _curve.read_keys("x.pub", self.master.master_key)
         lab.write(key, secret, 0o400)
         _curve.read_keys(key, self.master.master_key)
         with unittest.mock.patch.object(os, "geteuid", lambda: os.getuid() + 1):
@@ -94,6 +100,7 @@ class Files(unittest.TestCase):
             ("\n%s # ours\n# again\n%s\n" % (key, key), ":4: a second key"),
             (key + "\nx", ":2: a second key"),
             (key + " x", ":1: something behind the key"),
+            ("# appbundle secret key\n" + key, ":1: it says that it has a secret key; give the file of the public key of the master"),
             (_curve.encode(self.master.peer_secret), "the own secret key; it is to have the public key of the master"),
             ("\n" + key[1:], ":2: 39 characters; a key has 40"),
             (key.replace(key[7], "~"), ":1: a character that Z85 does not have"),

@@ -335,6 +335,34 @@ inline std::string_view trim(std::string_view s) {
   return s.substr(0, s.find_last_not_of(blank) + 1);
 }
 
+// How the files of appbundle powerhose keygen begin: the keys in them look alike.
+constexpr std::string_view secret_mark = "# appbundle secret key";
+constexpr std::string_view public_mark = "# appbundle public key";
+
+inline bool starts_with(std::string_view s, std::string_view with) { return s.substr(0, with.size()) == with; }
+
+// secret_key reads the secret key of a file; there may be lines of comment.
+inline std::string secret_key(const std::string &path, Key &key) {
+  const std::string file = "key file " + path + ": ";
+  constexpr std::string_view suffix = ".pub";
+  if (path.size() >= suffix.size() && path.substr(path.size() - suffix.size()) == suffix) {
+    return file + "that is the name of a public key; give the file of the secret one, as " + path.substr(0, path.size() - suffix.size());
+  }
+  std::string text;
+  if (std::string e = read_file(path, 077, "read", text); !e.empty()) return e;
+  std::string_view left = trim(text);
+  bool marked = false;
+  // Z85 has a #, but it is too high a digit to be the first of five.
+  while (!left.empty() && left.front() == '#') {
+    marked = marked || starts_with(left, public_mark);
+    left = trim(left.substr(std::min(left.size(), left.find('\n'))));
+  }
+  const std::string e = decode(left, key);
+  ::sodium_memzero(text.data(), text.size());
+  if (marked) return file + "it says that it has a public key; give the file of the secret one";
+  return e.empty() ? "" : file + e + "; a secret key is 40 characters of Z85 and a newline";
+}
+
 // public_key reads the one public key of a file; there may be comments and blank
 // lines.
 inline std::string public_key(const std::string &path, Key &key) {
@@ -347,9 +375,9 @@ inline std::string public_key(const std::string &path, Key &key) {
     const std::string_view line = trim(rest.substr(0, end));
     rest.remove_prefix(std::min(rest.size(), end + 1));
     number++;
-    // Z85 has a #, but it is too high a digit to be the first of five.
-    if (line.empty() || line.front() == '#') continue;
     const std::string at = "key file " + path + ":" + std::to_string(number) + ": ";
+    if (starts_with(line, secret_mark)) return at + "it says that it has a secret key; give the file of the public key of the master";
+    if (line.empty() || line.front() == '#') continue;
     const std::size_t blank = std::min(line.size(), line.find_first_of(" \t"));
     const std::string_view comment = trim(line.substr(blank));
     if (!comment.empty() && comment.front() != '#') return at + "something behind the key; one key a line, and # before a comment";
@@ -367,11 +395,7 @@ class FileKeys final : public Keys {
   static std::string read(const std::string &key, const std::string &master_key, std::unique_ptr<Keys> &keys) {
     if (::sodium_init() < 0) return "libsodium does not start";
     auto k = std::make_unique<FileKeys>();
-    std::string text;
-    if (std::string e = read_file(key, 077, "read", text); !e.empty()) return e;
-    const std::string e = decode(trim(text), k->pair.secret);
-    ::sodium_memzero(text.data(), text.size());
-    if (!e.empty()) return "key file " + key + ": " + e + "; a secret key is 40 characters of Z85 and a newline";
+    if (std::string wrong = secret_key(key, k->pair.secret); !wrong.empty()) return wrong;
     ::crypto_scalarmult_base(k->pair.own.data(), k->pair.secret.data());
     if (std::string wrong = public_key(master_key, k->pair.theirs); !wrong.empty()) return wrong;
     if (k->pair.theirs == k->pair.secret) return "key file " + master_key + ": the own secret key; it is to have the public key of the master";

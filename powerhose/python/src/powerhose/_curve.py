@@ -85,7 +85,7 @@ def decode(text: bytes) -> bytes:
 def read_keys(key: str, master_key: str) -> Keys:
     """Read the own secret key, and the public key of the master. OSError names the file and the remedy."""
     nacl = _nacl()
-    secret = _secret(key)
+    secret = _secret(os.fspath(key))
     return Keys(secret, nacl.bindings.crypto_scalarmult_base(secret), _public(master_key, secret))
 
 
@@ -122,9 +122,19 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+# How the files of appbundle powerhose keygen begin: the keys in them look alike.
+_SECRET = b"# appbundle secret key"
+_PUBLIC = b"# appbundle public key"
+
+
 def _secret(path: str) -> bytes:
+    if path.endswith(".pub"):
+        raise OSError(errno.EINVAL, "key file %s: that is the name of a public key; give the file of the secret one, as %s" % (path, path[: -len(".pub")]))
+    lines = [line.strip() for line in _read(path, 0o077, "read").split(b"\n")]
+    if any(line.startswith(_PUBLIC) for line in lines):
+        raise OSError(errno.EINVAL, "key file %s: it says that it has a public key; give the file of the secret one" % path)
     try:
-        return decode(_read(path, 0o077, "read").strip())
+        return decode(b"\n".join(line for line in lines if not line.startswith(b"#")).strip())
     except ValueError as e:
         raise OSError(errno.EINVAL, "key file %s: %s; a secret key is 40 characters of Z85 and a newline" % (path, e)) from None
 
@@ -133,6 +143,8 @@ def _public(path: str, secret: bytes) -> bytes:
     """The one public key in a file; there may be comments and blank lines."""
     found = None
     for number, line in enumerate(_read(path, 0o022, "write").split(b"\n"), 1):
+        if line.strip().startswith(_SECRET):
+            raise OSError(errno.EINVAL, "key file %s:%d: it says that it has a secret key; give the file of the public key of the master" % (path, number))
         key, _, comment = line.strip().partition(b" ")
         # Z85 has a #, but it is too high a digit to be the first of five.
         if not key or key.startswith(b"#"):
