@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"appbundle/rpm"
 )
@@ -41,6 +42,7 @@ func TestPackages(t *testing.T) {
 		{"rpmlint", testRpmlint},
 		{"lintian", testLintian},
 		{"units", testUnits},
+		{"token-app", testTokenApp},
 	}
 	if os.Getuid() == 0 {
 		tests = append(tests, test{"systemd", testSystemd})
@@ -222,12 +224,22 @@ func (w *lineWatcher) text() string {
 // serve runs the installed app in its root, gets its page, and ends it.
 func serve(t *testing.T, root, name string) string {
 	t.Helper()
-	script := fmt.Sprintf(`mount -t proc proc %[1]s/proc
-mount --rbind /dev %[1]s/dev
-exec /usr/sbin/chroot %[1]s /usr/bin/appbundle run --bind unix:/run/page.sock --run-dir /run/a --state-dir /run/s /opt/%[2]s`, root, name)
-	line := asRoot("sh", "-ec", script)
+	_, end := runInRoot(t, root, "serving on", "--bind", "unix:/run/page.sock", "--run-dir", "/run/a", "--state-dir", "/run/s", "/opt/"+name)
+	page := output(t, root, "curl", "-sSL", "--fail", "--unix-socket", root+"/run/page.sock", "http://app/")
+	end()
+	_ = os.Remove(path.Join(root, "run/page.sock")) // killed, nobody did
+	return page
+}
+
+// runInRoot runs an app in a root until it says what is wanted. What it gives kills it.
+func runInRoot(t *testing.T, root, want string, args ...string) (said *lineWatcher, end func()) {
+	t.Helper()
+	script := `mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+exec /usr/sbin/chroot "$@"`
+	line := asRoot(append([]string{"sh", "-ec", script, "sh", root, "/usr/bin/appbundle", "run"}, args...)...)
 	cmd := exec.CommandContext(t.Context(), line[0], line[1:]...)
-	said := &lineWatcher{want: "serving on", found: make(chan struct{})}
+	said = &lineWatcher{want: want, found: make(chan struct{})}
 	cmd.Stderr, cmd.Stdout = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -238,14 +250,17 @@ exec /usr/sbin/chroot %[1]s /usr/bin/appbundle run --bind unix:/run/page.sock --
 	case <-said.found:
 	case err := <-ended:
 		t.Fatalf("run in %s: %v\n%s", root, err, said.text())
+	case <-time.After(patience):
+		_ = cmd.Process.Kill() // of the namespace
+		<-ended
+		t.Fatalf("run in %s does not say %q:\n%s", root, want, said.text())
 	}
-	page := output(t, root, "curl", "-sSL", "--fail", "--unix-socket", root+"/run/page.sock", "http://app/")
-	if err := cmd.Process.Kill(); err != nil { // of the namespace: all in it end with it
-		t.Fatal(err)
+	return said, func() {
+		if err := cmd.Process.Kill(); err != nil { // of the namespace: all in it end with it
+			t.Error(err)
+		}
+		<-ended
 	}
-	<-ended
-	_ = os.Remove(path.Join(root, "run/page.sock")) // killed, nobody did
-	return page
 }
 
 // inRoot runs a command in a root, and gives what it says.
