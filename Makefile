@@ -3,7 +3,8 @@
 GO      ?= go
 PYTHON  ?= python3
 VERSION ?= 0.1.0-dev
-EXAMPLE := examples/wsgi-app
+EXAMPLE := examples/token-app
+RUN     :=
 WHEELS  := examples/cpu-app/wheels
 
 # The version is all that the build stamps: no path, no commit, no time.
@@ -18,12 +19,18 @@ build: ## bin/appbundle, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/appbundle ./cmd/appbundle
 
 .PHONY: run
-run: build ## build, check, lock, install and run the example under the supervisor
-	@tools/setup run
+run: build ## build, check and run the token server as a demo; another example with EXAMPLE=examples/wsgi-app, flags of run in RUN
 	bin/appbundle check $(EXAMPLE)
+ifeq ($(EXAMPLE),examples/token-app)
+	@mkdir -p out
+	bin/appbundle build -o out/run/ $(EXAMPLE)
+	@exec bin/appbundle run --config $(EXAMPLE)/demo.ini $(RUN) $(EXAMPLE)
+else
+	@tools/setup run
 	bin/appbundle lock $(EXAMPLE)
 	bin/appbundle install $(EXAMPLE)
-	@exec bin/appbundle run $(EXAMPLE)
+	@exec bin/appbundle run $(RUN) $(EXAMPLE)
+endif
 
 .PHONY: wheel
 wheel: ## the wheel of powerhose/python, for examples/cpu-app
@@ -75,4 +82,4 @@ ci: check test ## check, test, and a short fuzz
 
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf bin out dist $(EXAMPLE)/.venv $(WHEELS)
+	rm -rf bin out dist examples/*/.venv examples/token-app/bin $(WHEELS)

@@ -2,10 +2,14 @@ package e2e
 
 import (
 	"debug/elf"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // The source tree and the archive conform, and the archive needs nothing of the tree:
@@ -83,5 +87,38 @@ func TestLines(t *testing.T) {
 	said, status := attempt(t, "check", dir)
 	if status != 1 || !strings.HasPrefix(said, "dependencies.txt:3:28: AB024 go.mod requires github.com/jackc/pgx/v5 5.") {
 		t.Errorf("check: status %d, %s", status, said)
+	}
+}
+
+// "make run" in a clone builds the tool and the example, and runs the demo: the line
+// for curl that it prints gives a token. Ctrl-C ends all of it.
+func TestMakeRun(t *testing.T) {
+	root := filepath.Join(work, "clone")
+	for _, part := range []string{"Makefile", "bundle", "cmd", "install", "resolve", "rpm", "runner", "schema"} {
+		if err := copySources(filepath.Join(project, part), filepath.Join(root, part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := copyProject(root); err != nil {
+		t.Fatal(err)
+	}
+	s := supervise(t, "make", "-C", root, "run", "RUN=--bind 127.0.0.1:0 --run-dir "+work+"/r --state-dir "+work+"/t")
+	line := strings.TrimSpace(s.after("a token by curl:"))
+	given := given{}
+	if out := output(t, work, "sh", "-c", line); json.Unmarshal([]byte(out), &given) != nil || given.ID == "" || given.Key == "" {
+		t.Errorf("%s\n%s", line, out)
+	}
+	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.done:
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+	for name, pid := range s.pids {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("%s, pid %d, is left: %v", name, pid, err)
+		}
 	}
 }

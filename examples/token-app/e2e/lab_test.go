@@ -162,6 +162,7 @@ func supervise(t *testing.T, name string, args ...string) *supervised {
 	}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = work, w, w
 	s.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=", "DATABASE_URL=")
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // of make, and of what it runs
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func supervise(t *testing.T, name string, args ...string) *supervised {
 		close(s.done)
 	}()
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Kill() // it may have ended; all below it end with it
+		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) // they may have ended; all below them end with them
 		<-s.done
 		read.Wait()
 		r.Close()
