@@ -36,6 +36,12 @@ const limit = 30 * time.Second
 // start runs the demo on sockets that it inherits, by their names in turn.
 func start(t *testing.T, state string, names string, sockets ...net.Listener) *running {
 	t.Helper()
+	return startWith(t, state, "", names, sockets...)
+}
+
+// startWith runs the demo with the workers of a Powerhose master.
+func startWith(t *testing.T, state, master, names string, sockets ...net.Listener) *running {
+	t.Helper()
 	p := &running{t: t, lines: make(chan string, 1000)}
 	dir, err := os.MkdirTemp("", "n") // the path of a socket is short
 	if err != nil {
@@ -48,7 +54,7 @@ func start(t *testing.T, state string, names string, sockets ...net.Listener) *r
 	t.Cleanup(func() { p.told.Close() })
 	// The shell gives its number to the server: LISTEN_PID is that of the process.
 	p.cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec app --demo`)
-	p.cmd.Env = append(os.Environ(), "APPBUNDLE_STATE_DIR="+state, "NOTIFY_SOCKET="+filepath.Join(dir, "n"), "DATABASE_URL=", "POWERHOSE_MASTER=",
+	p.cmd.Env = append(os.Environ(), "APPBUNDLE_STATE_DIR="+state, "NOTIFY_SOCKET="+filepath.Join(dir, "n"), "DATABASE_URL=", "POWERHOSE_MASTER="+master,
 		fmt.Sprintf("LISTEN_FDS=%d", len(sockets)), "LISTEN_FDNAMES="+names)
 	for _, l := range sockets {
 		f, err := l.(*net.TCPListener).File()

@@ -37,9 +37,9 @@ async function signIn() {
   at("duration").textContent = `${given.duration} seconds`;
   at("token").textContent = given.id;
   at("key").textContent = given.key;
+  at("form").textContent = opened.form;
   at("payload").textContent = JSON.stringify(opened.payload, null, 2);
   showWork(work);
-  at("result").hidden = false;
 }
 
 at("sign-in").addEventListener("submit", async (event) => {
@@ -50,6 +50,7 @@ at("sign-in").addEventListener("submit", async (event) => {
   try {
     await signIn();
     at("status").textContent = "";
+    at("result").hidden = false;
   } catch (wrong) {
     at("status").className = "wrong";
     at("status").textContent = wrong.message;
