@@ -47,6 +47,29 @@ func (l *lab) login(a *App, email string, headers ...string) given {
 	return g
 }
 
+// A user's own key of DSA is as good as one of RSA, and signs nothing but what it
+// signed.
+func TestUserOfDSA(t *testing.T) {
+	l := newLab(t)
+	a := l.open()
+	addNode(t, a, nodeURL)
+	alice, bob := l.dsaAssertion("alice@"+idpHost), l.dsaAssertion("bob@"+idpHost)
+	certificate, _, _ := strings.Cut(alice, "~")
+	_, signed, _ := strings.Cut(bob, "~")
+	for _, test := range []struct {
+		name, credentials string
+		want              int
+	}{
+		{"alice", alice, 200},
+		{"bob", bob, 200},
+		{"alice by bob's key", certificate + "~" + signed, 401},
+	} {
+		if r := ask(a.Handler(), "GET", "/1.0/sync/1.5", "Authorization", "BrowserID "+test.credentials); r.StatusCode != test.want {
+			t.Errorf("%s: status %d, want %d", test.name, r.StatusCode, test.want)
+		}
+	}
+}
+
 // secretsOf are those of the node that a file of master secrets gives.
 func secretsOf(t *testing.T, masters ...string) token.Secrets {
 	t.Helper()

@@ -163,6 +163,14 @@ func (l *lab) assertion(email string, more idp.Claims) string {
 	return l.idp.Assertion(cert, idp.Claims{"aud": origin, "exp": now.Add(2 * time.Minute).UnixMilli()})
 }
 
+// dsaAssertion signs a good assertion with a key of the user's own, DS128.
+func (l *lab) dsaAssertion(email string) string {
+	now := time.Now()
+	u := idp.NewUser()
+	cert := l.idp.Certificate(u, idp.Claims{"iss": idpHost, "iat": now.UnixMilli(), "exp": now.Add(time.Hour).UnixMilli(), "principal": idp.Claims{"email": email}})
+	return cert + "~" + u.Sign(idp.Claims{"aud": origin, "exp": now.Add(2 * time.Minute).UnixMilli()})
+}
+
 // bearer signs a good access token of a subject, with other claims and headers.
 func (l *lab) bearer(subject string, header, more idp.Claims) string {
 	now := time.Now().Unix()
