@@ -117,6 +117,12 @@ var tokenApp = []Package{
 		Why:  "of the server it knows what a client, a node and an operator know",
 	},
 	{
+		Path: "internal/bench",
+		Idea: "what tools/bench measures the server with: credentials, the server, and those who send them",
+		May:  []string{"app", "server", "settings", "store", "internal/guarded", "internal/idp"},
+		Why:  "it stands where cmd/app does, with an issuer that is on no network",
+	},
+	{
 		Path: "jobs/jobstest",
 		Idea: "jobs with their results, for workers in any language",
 		May:  []string{"internal/strict", "signature"},
