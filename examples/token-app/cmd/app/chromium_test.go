@@ -77,6 +77,14 @@ func startChromium(t *testing.T) *chromium {
 // end closes the browser, and waits for the last of its processes.
 func (c *chromium) end(t *testing.T) {
 	group := -c.cmd.Process.Pid
+	defer func() {
+		_ = syscall.Kill(group, syscall.SIGKILL)
+		for err := error(nil); err != syscall.ECHILD; {
+			_, err = syscall.Wait4(group, nil, 0, nil)
+		}
+		c.commands.Close()
+		c.messages.Close()
+	}()
 	if t.Failed() {
 		_ = syscall.Kill(group, syscall.SIGKILL)
 		_ = c.cmd.Wait() // says that it was killed
@@ -87,16 +95,6 @@ func (c *chromium) end(t *testing.T) {
 			t.Errorf("chromium: %v\n%s", err, c.said.Bytes())
 		}
 	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
-	for {
-		if _, err := syscall.Wait4(group, nil, 0, nil); err == syscall.ECHILD {
-			break
-		} else if err != nil && err != syscall.EINTR {
-			t.Fatalf("wait: %v", err)
-		}
-	}
-	c.commands.Close()
-	c.messages.Close()
 }
 
 // A message is an answer to a command, or an event.
