@@ -307,7 +307,7 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			return nil, 0, refusal(wire.Draining, "the runner is closed")
 		case c.link != nil && int64(len(job)) > c.body:
 			c.mu.Unlock()
-			return nil, 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; at most %d are taken", len(job), c.body))
+			return nil, 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; the master takes at most %d (its --max-body)", len(job), c.body))
 		case c.link != nil:
 			l := c.link
 			defer l.Push()

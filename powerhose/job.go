@@ -69,7 +69,7 @@ func (s *server) do(n *session, j *Job) {
 		}
 		h := wire.Head{Type: wire.Result, Run: run}
 		if limit := n.welcome.MaxBody; err == nil && uint64(len(out)) > limit {
-			err, out = fmt.Errorf("the result has %d bytes; the master takes at most %d", len(out), limit), nil
+			err, out = tooLong("result", int64(len(out)), int(limit)), nil
 		}
 		if err != nil {
 			h, out = errorHead(err, j.gone), detail(err)
@@ -78,6 +78,11 @@ func (s *server) do(n *session, j *Job) {
 		s.answer(n, j, &h, out)
 		s.check(end, 1)
 	}
+}
+
+// tooLong is the error of a job whose answer the master does not take.
+func tooLong(what string, size int64, limit int) error {
+	return fmt.Errorf("the %s has %d bytes; the master takes at most %d (its --max-body)", what, size, limit)
 }
 
 // answer writes the answer, all of it, before anything else is started.

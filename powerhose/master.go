@@ -316,7 +316,7 @@ func (m *Master) unlockFor(l *zmq.Link) {
 // submit tells the machine of a call. The error says why it does not take it.
 func (m *Master) submit(now time.Duration, c dispatch.Call, s slot) (dispatch.Ticket, *Error) {
 	if int64(len(s.job)) > m.cfg.MaxBody {
-		return 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; at most %d are taken", len(s.job), m.cfg.MaxBody))
+		return 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; the master takes at most %d (its --max-body)", len(s.job), m.cfg.MaxBody))
 	}
 	// Whoever is due leaves a slot, which may be that of this call.
 	if next, ok := m.machine.Next(); ok && next <= now {

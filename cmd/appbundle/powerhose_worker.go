@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -154,8 +155,12 @@ func runProgram(ctx context.Context, w *powerhose.Worker, argv []string) error {
 		ended <- cmd.Wait()
 		stop() // nobody is there any more who could do a job
 	}()
+	stuck := atomic.Bool{}
 	w.Weigh = func() int64 { return powerhose.ResidentBytes(cmd.Process.Pid) }
-	err = w.Serve(serving, powerhose.Pipe(stdin, stdout, kill))
+	err = w.Serve(serving, powerhose.Pipe(stdin, stdout, func() {
+		stuck.Store(true)
+		kill()
+	}))
 	asked := ctx.Err() != nil
 	early := serving.Err() != nil && !asked
 	_ = stdin.Close()
@@ -168,7 +173,7 @@ func runProgram(ctx context.Context, w *powerhose.Worker, argv []string) error {
 	case errors.As(err, &lost):
 		return err
 	case err != nil:
-		if died != nil {
+		if died != nil && !stuck.Load() {
 			err = fmt.Errorf("%w (%w)", err, died)
 		}
 		return &endedError{argv[0], err}

@@ -214,7 +214,7 @@ func TestErrors(t *testing.T) {
 		{"throw-long", wire.Application, strings.Repeat("x", 512)},
 		{"throw-int", wire.Panic, "the handler threw something that is no std::exception"},
 		{"reject", wire.Rejected, "not here"},
-		{"big 1001", wire.Application, "the result has 1001 bytes; the master takes at most 1000"},
+		{"big 1001", wire.Application, "the result has 1001 bytes; the master takes at most 1000 (its --max-body)"},
 		{"fail", wire.Application, "failed"},
 	} {
 		work.job(uint64(n+1), c.body)

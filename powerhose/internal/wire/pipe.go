@@ -24,8 +24,20 @@ const (
 // bytes arrive.
 const eager = 64 << 10
 
-// ErrPipeTooLong is a job or an answer of more bytes than the reader takes.
+// ErrPipeTooLong is a job or an answer of more bytes than the reader takes. A
+// reader says with a [PipeTooLongError] how many they are; it has read none of them.
 var ErrPipeTooLong = errors.New("is too long")
+
+// A PipeTooLongError is a body of Size bytes, where Limit are taken.
+type PipeTooLongError struct{ Size, Limit int64 }
+
+// Error is one sentence.
+func (e *PipeTooLongError) Error() string {
+	return fmt.Sprintf("a body of %d bytes %v; at most %d are taken", e.Size, ErrPipeTooLong, e.Limit)
+}
+
+// Unwrap gives [ErrPipeTooLong].
+func (e *PipeTooLongError) Unwrap() error { return ErrPipeTooLong }
 
 // AppendPipeJob writes a job as such a worker reads it: the length in four bytes,
 // and the body.
@@ -61,6 +73,7 @@ func ReadPipeJob(r io.Reader, limit int, buf []byte) ([]byte, error) {
 }
 
 // ReadPipeAnswer reads an answer likewise. A status that there is not is an error.
+// The status is there with a [PipeTooLongError] too.
 func ReadPipeAnswer(r io.Reader, limit int, buf []byte) (Status, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -76,7 +89,7 @@ func ReadPipeAnswer(r io.Reader, limit int, buf []byte) (Status, []byte, error) 
 
 func readBody(r io.Reader, size uint32, limit int, buf []byte) ([]byte, error) {
 	if int64(size) > int64(limit) {
-		return nil, fmt.Errorf("a body of %d bytes %w; at most %d are taken", size, ErrPipeTooLong, limit)
+		return nil, &PipeTooLongError{int64(size), int64(limit)}
 	}
 	buf = buf[:0]
 	for left := int(size); left > 0; {

@@ -137,7 +137,7 @@ class Both:
         self.serve(self.echo, max_body=10)
         runner = self.runner()
         self.assertEqual(self.execute(runner, bytes(10)), bytes(10))
-        with self.assertRaisesRegex(powerhose.ErrTooBig, "11 bytes; the master takes 10") as caught:
+        with self.assertRaisesRegex(powerhose.ErrTooBig, r"11 bytes; the master takes at most 10 \(its --max-body\)") as caught:
             self.execute(runner, bytes(11))
         self.assertFalse(caught.exception.started)
 

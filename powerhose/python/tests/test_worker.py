@@ -196,7 +196,7 @@ class Jobs(Case):
             (b"sys.exit(3)", _wire.PANIC, "SystemExit: 3", b"Traceback"),
             (b"'text'", _wire.PANIC, "the target returned str, and not bytes", b""),
             (b"None", _wire.PANIC, "the target returned NoneType, and not bytes", b""),
-            (b"bytes(2000000)", _wire.APPLICATION, "a result of 2000000 bytes; the master takes 1048576", b""),
+            (b"bytes(2000000)", _wire.APPLICATION, "the result has 2000000 bytes; the master takes at most 1048576 (its --max-body)", b""),
         ), 1):  # fmt: skip
             with self.subTest(body):
                 w.give(number, body)

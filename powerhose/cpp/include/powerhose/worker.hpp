@@ -968,7 +968,7 @@ class Worker {
   void answer(const Job &job, Result r, std::uint32_t run) {
     if (r.code_ == wire::Code::cancelled && !job.cancelled_) r.code_ = wire::Code::application;
     if (r.body_.size() > max_body_) {
-      r = Result::error("the result has " + std::to_string(r.body_.size()) + " bytes; the master takes at most " + std::to_string(max_body_));
+      r = Result::error("the result has " + std::to_string(r.body_.size()) + " bytes; the master takes at most " + std::to_string(max_body_) + " (its --max-body)");
     }
     const std::string text = wire::cut_text(r.text_);
     wire::Head h;

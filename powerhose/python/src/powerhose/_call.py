@@ -129,7 +129,7 @@ class Calls:
         """Refuse what this master would refuse."""
         assert self.welcome is not None
         if len(call.body) > self.welcome.max_body:
-            raise _errors.ErrTooBig("the job has %d bytes; the master takes %d" % (len(call.body), self.welcome.max_body))
+            raise _errors.ErrTooBig("the job has %d bytes; the master takes at most %d (its --max-body)" % (len(call.body), self.welcome.max_body))
 
     def take(self, message: _zmtp.Message) -> "tuple[Optional[Call], Optional[bytes]]":
         """Take a message: the call that has news, and an answer to write."""

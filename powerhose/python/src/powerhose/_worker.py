@@ -681,7 +681,7 @@ class Worker(_fork.Forgets):
         else:
             data = bytes(result)
             if len(data) > s.max_body:
-                self._error(s, h.number, _wire.APPLICATION, run, "a result of %d bytes; the master takes %d" % (len(data), s.max_body))
+                self._error(s, h.number, _wire.APPLICATION, run, "the result has %d bytes; the master takes at most %d (its --max-body)" % (len(data), s.max_body))
             else:
                 s.work.send(_wire.result(h.number, run), data, s.patience())
 
