@@ -789,10 +789,26 @@ func TestPlaces(t *testing.T) {
 	}
 	m.start("socket="+file).exits(3, file+": is there, and is no socket")
 	m.start("socket="+file+"/s").exits(3, file+": is no directory")
-	m.start("socket=s").exits(3, "must begin with /")
+	m.start("socket=@s").exits(2, "@s: give the path of a socket")
 	if text, err := os.ReadFile(file); err != nil || string(text) != "kept" {
 		t.Errorf("the file is %q, %v", text, err)
 	}
+
+	// Relative paths are of the working directory, and the master is told absolute ones.
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, m.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fourth := m.start("master=unix:./"+relative+"/"+filepath.Base(m.path), "socket="+relative+"/s")
+	_, work, hello := m.register()
+	if got := string(hello.Socket); !filepath.IsAbs(got) || filepath.Clean(got) != filepath.Join(m.dir, "s") {
+		t.Errorf("the master is told %s, want %s", got, filepath.Join(m.dir, "s"))
+	}
+	fourth.leaves(work)
 
 	long := filepath.Join(m.dir, strings.Repeat("l", 107))
 	m.start("socket="+long).exits(2, fmt.Sprintf("at most 107 bytes, this one %d", len(long)))

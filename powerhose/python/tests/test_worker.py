@@ -621,7 +621,7 @@ class Places(Case):
             (dict(kinds=["a/b"]), "letters"),
             (dict(kinds=["k%d" % i for i in range(17)]), "16 kinds"),
             (dict(window=17), "window 17"),
-            (dict(socket="x.sock"), "absolute"),
+            (dict(socket="@x.sock"), "give the path of a socket"),
         ):
             with self.subTest(options), self.assertRaisesRegex(ValueError, text):
                 powerhose.Worker(echo, **dict(dict(master="/run/x/m.sock"), **options))
@@ -631,6 +631,9 @@ class Places(Case):
         with unittest.mock.patch.dict(os.environ, env):
             w = powerhose.Worker(echo)
         self.assertEqual((w.name, w.socket), ("crypto.2", "/run/x/crypto.2.sock"))
+        # A relative path is one of the working directory, as of now.
+        w = powerhose.Worker(echo, "m.sock", name="w")
+        self.assertEqual((w.master, w.socket), (os.path.join(os.getcwd(), "m.sock"), os.path.join(os.getcwd(), "w.sock")))
 
     def listen(self, path, text):
         with self.assertRaisesRegex(OSError, text):

@@ -198,7 +198,9 @@ class Places(unittest.TestCase):
         for bad in ("", "h", ":1", "h:", "h:x", "h:65536", "h:-1", "h: 1", "::1:1", "[::1]", "[::1:1", "[h]:1", "h/x:1", "u@h:1", "h:\u0661", "x" * 250 + ":1"):
             with self.subTest(bad), self.assertRaisesRegex(ValueError, "not tcp://HOST:PORT|at most 255"):
                 _zmtp.place("tcp://" + bad)
-        for bad, text in (("x.sock", "absolute"), ("/" + "x" * 107, "107")):
+        for relative in ("run/x", "./run/x", "unix:run/x", "ipc://run/x"):
+            self.assertEqual(_zmtp.place(relative), os.path.join(os.getcwd(), "run/x"))
+        for bad, text in (("", "give the path"), ("@x", "give the path"), ("ipc://", "give the path"), ("/" + "x" * 107, "107")):
             with self.assertRaisesRegex(ValueError, text):
                 _zmtp.place(bad)
 

@@ -373,13 +373,13 @@ class Worker {
       config_.name = program + "-" + std::to_string(::getpid());
     }
     const bool tcp = detail::is_tcp(config_.master);
-    if (tcp) {
-      own_name_ = false;
-    } else if (config_.socket.empty()) {
+    if (!tcp) config_.master = detail::place(config_.master);
+    if (!tcp && config_.socket.empty()) {
       const std::size_t slash = config_.master.rfind('/');
       config_.socket = (slash == std::string::npos ? std::string(".") : config_.master.substr(0, slash)) + "/" + config_.name + ".sock";
     } else {
       own_name_ = false;  // the path is not of this process alone
+      if (!tcp && !detail::is_tcp(config_.socket)) config_.socket = detail::place(config_.socket);
     }
     if (config_.window < 1 || config_.window > wire::max_window) return "a window is from 1 to 16, not " + std::to_string(config_.window);
     if (config_.kinds.size() > wire::max_kinds) return "a worker names at most 16 kinds, not " + std::to_string(config_.kinds.size());

@@ -127,11 +127,27 @@ class Fd {
 
 namespace detail {
 
+// place is the path in an address: PATH, unix:PATH or ipc://PATH. A relative one is
+// of the working directory.
+inline std::string place(std::string path) {
+  for (const std::string_view prefix : {"ipc://", "unix:"}) {
+    if (std::string_view(path).substr(0, prefix.size()) == prefix) {
+      path.erase(0, prefix.size());
+      break;
+    }
+  }
+  if (path.empty() || path.front() == '/' || path.front() == '@') return path;
+  while (path.size() > 2 && path[0] == '.' && path[1] == '/') path.erase(0, 2);
+  std::array<char, PATH_MAX> here{};
+  return ::getcwd(here.data(), here.size()) == nullptr ? path : std::string(here.data()) + "/" + path;
+}
+
 // address makes the address of a Unix socket, or returns an error text.
 inline std::string address(const std::string &path, sockaddr_un &to) {
   to = sockaddr_un{};
   to.sun_family = AF_UNIX;
   if (path.empty()) return "a socket needs a path";
+  if (path.front() != '/') return path + ": give the path of a socket";
   if (path.find('\0') != std::string::npos) return path + ": a path has no zero bytes";
   if (path.size() >= sizeof to.sun_path) {
     return path + ": the path of a socket has at most 107 bytes, this one " + std::to_string(path.size());

@@ -489,13 +489,18 @@ def reason(e: OSError) -> str:
 
 
 def place(master: str) -> str:
-    """The path in the address of a master or a worker, or the address if it is tcp://HOST:PORT."""
+    """The absolute path in the address of a master or a worker, or the address if it is tcp://HOST:PORT."""
     if is_tcp(master):
         host_port(master)
         return master
-    path = master[6:] if master.startswith("ipc://") else master
-    if not path.startswith("/"):
-        raise ValueError("%s: the path of a socket must be absolute" % master)
+    path = master
+    for prefix in ("ipc://", "unix:"):
+        if master.startswith(prefix):
+            path = master[len(prefix) :]
+            break
+    if not path or path.startswith("@") or "\0" in path:
+        raise ValueError("address %r: give the path of a socket" % master)
+    path = os.path.abspath(path)
     if len(path.encode("utf-8", "surrogateescape")) > 107:
         raise ValueError("%s: the path of a socket has at most 107 bytes" % master)
     return path
