@@ -539,10 +539,12 @@ class Leaving(Case):
         self.assertIn("trying again in", logs.output[0])
 
     def test_drain_of_the_master(self):
-        w = self.start()
-        w.work.send(lab.head(_wire.DRAIN, code=_wire.STOP, text="deploy"))
-        self.goodbye(w, _wire.STOP)
-        w.close()
+        with self.assertLogs("powerhose", "INFO") as logs:
+            w = self.start()
+            w.work.send(lab.head(_wire.DRAIN, code=_wire.STOP, text="deploy"))
+            self.goodbye(w, _wire.STOP)
+            w.close()
+        self.assertRegex(logs.output[0], "worker .*: registered with the master at /.*/master.sock$")
         self.assertEqual(self.running.join(), 0)
 
     def test_max_jobs(self):

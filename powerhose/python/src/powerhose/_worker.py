@@ -395,6 +395,7 @@ class Worker(_fork.Forgets):
                 why: Exception = e
             else:
                 began = time.monotonic()
+                log.info("worker %s: registered with the master at %s", self.name, self.master)
                 try:
                     self._serve(session)
                     return 0
