@@ -290,7 +290,11 @@ func ReadStatus(ctx context.Context, address string) (*Status, error) {
 		return nil, fmt.Errorf("%w at %s: %w", ErrNoMaster, path, callError(err))
 	}
 	defer nc.Close()
-	if err := nc.SetDeadline(time.Now().Add(statusTime)); err != nil {
+	end := time.Now().Add(statusTime)
+	if soon, ok := ctx.Deadline(); ok && soon.Before(end) {
+		end = soon
+	}
+	if err := nc.SetDeadline(end); err != nil {
 		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(nc, 16<<20))
@@ -298,7 +302,10 @@ func ReadStatus(ctx context.Context, address string) (*Status, error) {
 	if err == nil {
 		err = json.Unmarshal(b, s)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("master %s does not answer", path)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path+statusSuffix, err)
 	}
 	return s, nil

@@ -3,8 +3,10 @@ package powerhose
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +61,14 @@ func remoteOf(address string, keys *Keys) (remote, error) {
 			return remote{}, fmt.Errorf("%s: keys are for a master at tcp://HOST:PORT", address)
 		}
 		path, err := placeOf(address)
-		return remote{path, "ipc://" + path, nil}, err
+		if err != nil {
+			return remote{}, err
+		}
+		// A master may be there later, but not where something else is.
+		if info, err := os.Stat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+			return remote{}, fmt.Errorf("%s: it is no socket; give the path of that of the master", path)
+		}
+		return remote{path, "ipc://" + path, nil}, nil
 	}
 	host, port, err := splitTCP(address)
 	switch {

@@ -217,6 +217,26 @@ func TestRecycle(t *testing.T) {
 	}
 }
 
+// A master that is stopped has no status, and a file is no master.
+func TestNoStatus(t *testing.T) {
+	path := filepath.Join(shortDir(t), "m")
+	ln, err := net.Listen("unix", path+statusSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := ReadStatus(soon, path); err == nil || err.Error() != "master "+path+" does not answer" {
+		t.Errorf("ReadStatus of a master that is stopped: %v", err)
+	}
+	writeFile(t, path, "", 0o600)
+	want := path + ": it is no socket; give the path of that of the master"
+	if err := Serve(t.Context(), path, nil); err == nil || err.Error() != want {
+		t.Errorf("Serve at a file: %v, want %s", err, want)
+	}
+}
+
 // A handler that gives its job up ends the worker.
 func TestAbandon(t *testing.T) {
 	m, procs := pool(t, MasterConfig{}, 1)

@@ -30,7 +30,7 @@ run sets for every process.`,
 			return &usageError{err: fmt.Errorf("too few arguments: usage: %s master|worker|status|bench|keygen", cmd.CommandPath())}
 		},
 	}
-	cmd.AddCommand(newPowerhoseMasterCmd(g, out), newPowerhoseWorkerCmd(g, out), newPowerhoseStatusCmd(g, out), newPowerhoseBenchCmd(out), newPowerhoseKeygenCmd(out))
+	cmd.AddCommand(newPowerhoseMasterCmd(g, out), newPowerhoseWorkerCmd(g, out), newPowerhoseStatusCmd(g, out), newPowerhoseBenchCmd(g, out), newPowerhoseKeygenCmd(out))
 	for _, sub := range cmd.Commands() {
 		sub.Flags().SortFlags = false
 	}
@@ -63,6 +63,16 @@ with HUP it reads these files again, and closes who is not in them any more.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := takes(0, 0)(cmd, args); err != nil {
 				return err
+			}
+			switch {
+			case !inWindow(cfg.Window):
+				return windowError(cfg.Window)
+			case cfg.MaxAttempts < 1 || cfg.Tries < 1 || cfg.MaxWaiting < 1 || cfg.MaxWorkers < 1:
+				return errors.New("--attempts, --tries, --max-waiting and --max-workers are more than 0")
+			case cfg.Deadline <= 0 || cfg.BusyWait <= 0 || cfg.Grace <= 0 || cfg.DrainTime <= 0 || cfg.Period <= 0:
+				return errors.New("--deadline, --busy-wait, --grace, --drain and --ping are more than 0")
+			case body < 1:
+				return errors.New("--max-body is more than 0")
 			}
 			return keys.check()
 		},
@@ -98,6 +108,11 @@ with HUP it reads these files again, and closes who is not in them any more.`,
 	flags.UintSliceVar(&users, "admit", nil, "admit workers and callers of the user `UID` too")
 	return cmd
 }
+
+// inWindow reports whether a worker can hold so many jobs.
+func inWindow(n int) bool { return n >= 1 && n <= 16 }
+
+func windowError(n int) error { return fmt.Errorf("--window %d: it can be 1 to 16", n) }
 
 // terminated is a context that TERM or INT ends; the next one kills.
 func terminated(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -30,7 +30,7 @@ type benchOptions struct {
 	format   *choice
 }
 
-func newPowerhoseBenchCmd(out *printer) *cobra.Command {
+func newPowerhoseBenchCmd(g *globals, out *printer) *cobra.Command {
 	o := benchOptions{size: 100, format: textFormat()}
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -50,7 +50,7 @@ workers, as far as bench has started them.`,
 			case o.busy != 0 && o.master != "":
 				return &usageError{err: fmt.Errorf("--busy is for the workers that bench starts, and --master has its own")}
 			}
-			return interruptible(cmd.Context(), func(ctx context.Context) error { return o.run(ctx, out) })
+			return interruptible(cmd.Context(), func(ctx context.Context) error { return o.run(ctx, g, out) })
 		},
 	}
 	flags := cmd.Flags()
@@ -66,7 +66,7 @@ workers, as far as bench has started them.`,
 	return cmd
 }
 
-func (o *benchOptions) run(ctx context.Context, out *printer) (err error) {
+func (o *benchOptions) run(ctx context.Context, g *globals, out *printer) (err error) {
 	dir, err := os.MkdirTemp("", "ph")
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (o *benchOptions) run(ctx context.Context, out *printer) (err error) {
 			}
 		}
 		var keys *powerhose.Keys
-		if keys, err = o.keys.read(address); err == nil {
+		if keys, err = o.keys.read(g, address); err == nil {
 			runner, err = powerhose.ConnectKeys(address, keys)
 		}
 	default:

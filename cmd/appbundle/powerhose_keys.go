@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,22 +35,24 @@ type masterKeys struct{ own, master string }
 
 func (k *masterKeys) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&k.own, "key", "", "over TCP, have the secret key in `FILE`")
-	flags.StringVar(&k.master, "master-key", "", "over TCP, demand of the master the public key in `FILE`")
+	flags.StringVar(&k.own, "key", "", "over TCP, have the secret key in `FILE` (default $POWERHOSE_KEY)")
+	flags.StringVar(&k.master, "master-key", "", "over TCP, demand of the master the public key in `FILE` (default $POWERHOSE_MASTER_KEY)")
 }
 
-// read gives no keys for a master at a path.
-func (k *masterKeys) read(address string) (*powerhose.Keys, error) {
+// read gives no keys for a master at a path. Over TCP the environment names the
+// files that no flag does.
+func (k *masterKeys) read(g *globals, address string) (*powerhose.Keys, error) {
 	if !isTCP(address) {
 		if k.own != "" || k.master != "" {
 			return nil, &usageError{err: errors.New("--key and --master-key are for a master at tcp://HOST:PORT")}
 		}
 		return nil, nil
 	}
-	if k.own == "" || k.master == "" {
-		return nil, &usageError{err: fmt.Errorf("%s: over TCP give --key FILE, the own one, and --master-key FILE, the public one of the master", address)}
+	own, master := cmp.Or(k.own, g.env("POWERHOSE_KEY")), cmp.Or(k.master, g.env("POWERHOSE_MASTER_KEY"))
+	if own == "" || master == "" {
+		return nil, &usageError{err: fmt.Errorf("%s: over TCP give --key FILE, the own one, and --master-key FILE, the public one of the master, or set POWERHOSE_KEY and POWERHOSE_MASTER_KEY", address)}
 	}
-	return powerhose.ReadKeys(k.own, k.master)
+	return powerhose.ReadKeys(own, master)
 }
 
 const tcpScheme = "tcp://"

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -43,9 +45,11 @@ func newPowerhoseWorkerCmd(g *globals, out *printer) *cobra.Command {
 		Long: `Worker starts a program once, registers with the master, and hands jobs over: to
 its standard input the length (4 bytes, big-endian) and the job; from its standard
 output a byte (0 a result, 1 an error, 2 not taken), the length and the body, which
-the program must flush. A worker that has lost its master ends with status 69,
-after some 13 s. With TERM it finishes its job, and gives back what it has not
-started. A master on another host is at tcp://HOST:PORT, and is spoken to with keys.`,
+the program must flush. With TERM it finishes its job, and gives back what it has
+not started. A master on another host is at tcp://HOST:PORT, and is spoken to with
+keys. The status is 0 if it was asked to end or has reached a limit, 1 if the program
+ended by itself or had to be ended, 3 if it cannot start, and 69 if it has lost its
+master, for which it looks again for some 13 s.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.echo && len(args) > 0:
@@ -54,6 +58,13 @@ started. A master on another host is at tcp://HOST:PORT, and is spoken to with k
 				return errors.New("--busy is for --echo")
 			case !o.echo && len(args) == 0:
 				return fmt.Errorf("too few arguments: usage: %s", cmd.UseLine())
+			case !inWindow(o.worker.Window):
+				return windowError(o.worker.Window)
+			}
+			for _, kind := range o.worker.Kinds {
+				if !kindName.MatchString(kind) {
+					return fmt.Errorf("--kind %q: a kind is letters, digits and . _ + -, at most 32; for several give --kind several times", kind)
+				}
 			}
 			return nil
 		},
@@ -61,7 +72,7 @@ started. A master on another host is at tcp://HOST:PORT, and is spoken to with k
 			if o.worker.Master, err = g.masterAddress(o.worker.Master, "master"); err != nil {
 				return err
 			}
-			if o.worker.Keys, err = o.keys.read(o.worker.Master); err != nil {
+			if o.worker.Keys, err = o.keys.read(g, o.worker.Master); err != nil {
 				return err
 			}
 			if isTCP(o.worker.Master) && o.worker.Socket == "" {
@@ -96,6 +107,8 @@ started. A master on another host is at tcp://HOST:PORT, and is spoken to with k
 	flags.DurationVar(&o.busy, "busy", 0, "with --echo, keep a processor busy for `TIME` before each answer")
 	return cmd
 }
+
+var kindName = regexp.MustCompile(`^[A-Za-z0-9._+-]{1,32}$`)
 
 // answer is the job of --echo.
 func (o *workerOptions) answer(ctx context.Context, j *powerhose.Job) ([]byte, error) {
@@ -145,6 +158,9 @@ func runProgram(ctx context.Context, w *powerhose.Worker, argv []string) error {
 	err = cmd.Start()
 	jobs.Close()
 	if err != nil {
+		if info, e := os.Stat(argv[0]); errors.Is(err, fs.ErrPermission) && e == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 {
+			err = fmt.Errorf("%s: it is not executable (mode %04o); chmod +x %s", argv[0], info.Mode().Perm(), argv[0])
+		}
 		return err
 	}
 	kill := func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
