@@ -15,6 +15,7 @@ import (
 // The source tree and the archive conform, and the archive needs nothing of the tree:
 // its programs are static, and there is no go.mod that points to the directory above.
 func TestBundle(t *testing.T) {
+	t.Parallel()
 	example, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,7 @@ func TestBundle(t *testing.T) {
 
 // Built in another directory, the archive is the same bytes.
 func TestReproducible(t *testing.T) {
+	t.Parallel()
 	other, err := buildIn("somewhere/else")
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +75,7 @@ func TestReproducible(t *testing.T) {
 
 // check does not let a line pass with which go.mod does not agree.
 func TestLines(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"app.ini", "go.mod", ".appbundleignore", "external-dependencies.txt"} {
 		if err := copySources(filepath.Join("..", name), filepath.Join(dir, name)); err != nil {
@@ -93,6 +96,7 @@ func TestLines(t *testing.T) {
 // "make run" in a clone builds the tool and the example, and runs the demo: the line
 // for curl that it prints gives a token. Ctrl-C ends all of it.
 func TestMakeRun(t *testing.T) {
+	t.Parallel()
 	root := filepath.Join(work, "clone")
 	for _, part := range []string{"Makefile", "bundle", "cmd", "install", "resolve", "rpm", "runner", "schema"} {
 		if err := copySources(filepath.Join(project, part), filepath.Join(root, part)); err != nil {

@@ -26,6 +26,7 @@ var fileOfPage = regexp.MustCompile("(?ms)^<!-- file: (\\S+) -->\n```\\w*\n(.*?)
 // tokens are opened by a node, others get none, and while a worker is killed nobody
 // waits in vain.
 func TestCornice(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../docs/CORNICE.md")
 	if err != nil {
 		t.Fatal(err)

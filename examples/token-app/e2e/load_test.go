@@ -157,6 +157,7 @@ func do(c *http.Client, r *http.Request) ([]byte, error) {
 // where its connection was to a web server that was killed meanwhile; and a
 // connection is never refused.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, unpacked(t))
 	l := newLoad(s, 20)
 	ctx, cancel := context.WithCancel(t.Context())

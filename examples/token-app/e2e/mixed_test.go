@@ -38,6 +38,7 @@ func wheel(t *testing.T, dir string) {
 // The variant with workers in Go, C++ and Python is a bundle too. Under one master all
 // of them work, and while one of each is killed no answer is wrong or missing.
 func TestMixed(t *testing.T) {
+	t.Parallel()
 	example := filepath.Join(work, "mixed", "examples", "token-app")
 	if err := copyProject(filepath.Join(work, "mixed")); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 // The commands of the README do what it says: a server runs on secrets that were made,
 // and has a node. The port alone is another one.
 func TestTour(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
