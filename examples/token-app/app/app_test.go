@@ -352,9 +352,14 @@ func TestPurge(t *testing.T) {
 
 }
 
-// Workers verify and mint; without one the answer is 503 in time, and when one is
-// there again so are tokens.
+// Workers verify and mint, or verify alone; without one the answer is 503 in time,
+// and when one is there again so are tokens.
 func TestWorkers(t *testing.T) {
+	t.Run("mint", func(t *testing.T) { testWorkers(t, "", true) })
+	t.Run("mint here", func(t *testing.T) { testWorkers(t, "mint = here\n", false) })
+}
+
+func testWorkers(t *testing.T, more string, mints bool) {
 	l := newLab(t)
 	dir, err := os.MkdirTemp("", "m") // the path of a socket is short
 	if err != nil {
@@ -366,7 +371,7 @@ func TestWorkers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close() })
-	cfg := l.config("[limits]", "[crypto]\nworkers = powerhose\nwait = 20ms\n[limits]")
+	cfg := l.config("[limits]", "[crypto]\nworkers = powerhose\nwait = 20ms\n"+more+"[limits]")
 	cfg.Master = master.Address()
 	a, err := Open(t.Context(), cfg)
 	if err != nil {
@@ -399,9 +404,9 @@ func TestWorkers(t *testing.T) {
 	if got := try(); got != 200 {
 		t.Errorf("%d with a worker", got)
 	}
-	for _, kind := range []string{jobs.Verify, jobs.Mint} {
-		if _, ok := kinds.Load(kind); !ok {
-			t.Errorf("the worker had no job of the kind %s", kind)
+	for kind, want := range map[string]bool{jobs.Verify: true, jobs.Mint: mints} {
+		if _, ok := kinds.Load(kind); ok != want {
+			t.Errorf("the worker had a job of the kind %s: %t, want %t", kind, ok, want)
 		}
 	}
 	cancel()

@@ -24,7 +24,7 @@ import (
 // In front of signatures, which strangers send, stands the gate.
 func (a *App) crypto(gate *server.Gate) (signature.Verifier, mint, error) {
 	c := a.cfg.Settings.Crypto
-	execute := jobs.Executor(jobs.Local)
+	execute, minting := jobs.Executor(jobs.Local), jobs.Executor(jobs.Local)
 	if c.Workers {
 		if a.cfg.Master == "" {
 			return nil, nil, errors.New("the settings want workers, and POWERHOSE_MASTER names no master for them; [crypto] workers = here does without")
@@ -35,8 +35,11 @@ func (a *App) crypto(gate *server.Gate) (signature.Verifier, mint, error) {
 		}
 		a.close = append(a.close, func() { runner.Close() })
 		execute = again(jobs.Remote(runner, c.Deadline, c.Wait), c.Wait)
+		if !c.MintHere {
+			minting = execute
+		}
 	}
-	client := jobs.Client{Execute: execute}
+	client, minter := jobs.Client{Execute: execute}, jobs.Client{Execute: minting}
 	verify := func(ctx context.Context, checks []signature.Check) (good []bool, err error) {
 		err = gate.Do(ctx, func() error {
 			good, err = client.Verify(ctx, checks)
@@ -45,7 +48,7 @@ func (a *App) crypto(gate *server.Gate) (signature.Verifier, mint, error) {
 		return good, busy(err)
 	}
 	made := func(ctx context.Context, r *token.Request) (token.Minted, error) {
-		m, err := client.Mint(ctx, r)
+		m, err := minter.Mint(ctx, r)
 		return m, busy(err)
 	}
 	return verify, made, nil

@@ -118,6 +118,7 @@ type Store struct {
 // Crypto is the section [crypto].
 type Crypto struct {
 	Workers  bool // at POWERHOSE_MASTER, else in this process
+	MintHere bool // tokens are made in this process, even where there are workers
 	Slots    int
 	Wait     time.Duration
 	Deadline time.Duration
@@ -226,6 +227,7 @@ func (s *Settings) section(r reader, g group) (keys, error) {
 	case "crypto":
 		return keys{
 			"workers":  oneOf(map[string]func(){"powerhose": func() { s.Crypto.Workers = true }, "here": func() { s.Crypto.Workers = false }}),
+			"mint":     oneOf(map[string]func(){"workers": func() { s.Crypto.MintHere = false }, "here": func() { s.Crypto.MintHere = true }}),
 			"slots":    whole(&s.Crypto.Slots, 1, 1024),
 			"wait":     length(&s.Crypto.Wait),
 			"deadline": length(&s.Crypto.Deadline),

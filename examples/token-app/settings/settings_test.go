@@ -107,6 +107,7 @@ func TestMistakes(t *testing.T) {
 		{"negative duration", more("[service:a-1]\nduration = -1s\n"), `x.ini:11: [service:a-1] duration: "-1s" is not a length of time, such as 90s or 30m`},
 		{"condition", more("[service:a-1]\nconditions.tos = http://x\n"), `x.ini:11: [service:a-1] conditions.tos: it is not an https URL`},
 		{"number", more("[crypto]\nslots = 0\n"), `x.ini:11: [crypto] slots: "0" is not a number from 1 to 1024`},
+		{"where tokens are made", more("[crypto]\nmint = there\n"), `x.ini:11: [crypto] mint: "there" is not one of here, workers`},
 		{"share", more("[limits]\nper_address = NaN\n"), `x.ini:11: [limits] per_address: "NaN" is not a number from 0 to 1e+06`},
 		{"node type", more("[node_types]\nx = [\n"), `x.ini:11: [node_types] x: "[" is not a pattern of hosts, such as *.eu.example.com`},
 		{"origin", strings.Replace(least, "https://token.example.com", "https://token.example.com/path", 1), `x.ini:2: [server] origin: it is not an origin, such as https://token.example.com`},
