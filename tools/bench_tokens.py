@@ -21,7 +21,7 @@ from bench_powerhose import PATIENCE, ROOT, TOOLS, await_, rounds
 
 APP = ROOT + "/examples/token-app"
 WORKERS = 2
-KINDS = ("in the server", "workers in Go", "workers in C++")
+KINDS = ("in the server", "workers in Go", "workers in C++", "the same, tokens here")  # the last two are C++
 
 
 def proportional(pid):
@@ -39,11 +39,11 @@ class Bench:
             subprocess.run([go, "build", "-o", f"{where}/{name}", package], cwd=APP, check=True)
         subprocess.run(["g++", "-std=c++17", "-O2", "-I", ROOT + "/powerhose/cpp/include", "-o", where + "/cpp",
                         APP + "/workers/cpp/crypto_worker.cpp", "-lcryptopp"], check=True)
-        self.worker = {KINDS[1]: where + "/worker", KINDS[2]: where + "/cpp"}
+        self.worker = {KINDS[1]: where + "/worker", KINDS[2]: where + "/cpp", KINDS[3]: where + "/cpp"}
+        self.settings = dict(zip(KINDS, ("here", "workers", "workers", "verify")))
         subprocess.run([self.program, "make", self.dir, str(users)], check=True)
         with open(self.dir + "/distinct.txt") as f:
             self.first = f.readline().split()
-        self.rate = dict.fromkeys(KINDS, 0)
 
     @contextlib.contextmanager
     def running(self, kind):
@@ -62,7 +62,7 @@ class Bench:
                         start([self.worker[kind]])
                     # It has to be there when the server begins.
                     await_("the master", lambda: os.path.exists(self.where + "/m.status"))
-                start([self.program, "serve", self.dir], stdout=subprocess.PIPE, text=True)
+                start([self.program, "serve", f"{self.dir}/{self.settings[kind]}.ini"], stdout=subprocess.PIPE, text=True)
                 address = procs[-1].stdout.readline().strip()
                 if not address:
                     raise SystemExit(f"{kind}: the server does not start")
@@ -144,7 +144,7 @@ class Bench:
 
 
 def tokens(binary, where, figures, quick):
-    b, count = Bench(binary, where, 1000 if quick else 8000), 1 if quick else 5
+    b, count = Bench(binary, where, 1000 if quick else 4000), 1 if quick else 5
     programs = {"new users": b.new_users}
     programs.update((kind, lambda kind=kind: b.known(kind)) for kind in KINDS)
     programs["Python"] = b.python

@@ -2,12 +2,12 @@
 // made before the time runs, the server, and those who send them.
 //
 //	bench make DIR USERS        keys, settings and credentials in DIR
-//	bench serve DIR             the server, on a port that it prints
+//	bench serve SETTINGS        the server, on a port that it prints
 //	bench load ADDRESS FILE N   sends the first N credentials of a file
 //
 // The server is the app behind the door of cmd/app, with logs on stderr. It differs
-// in where the key of the issuer comes from: it is in DIR, as no host on the
-// internet has it.
+// in where the key of the issuer comes from: it is beside the settings, as no host
+// on the internet has it.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: bench make DIR USERS | serve DIR | load [flags] ADDRESS FILE N")
+var errUsage = errors.New("usage: bench make DIR USERS | serve SETTINGS | load [flags] ADDRESS FILE N")
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {

@@ -24,7 +24,7 @@ func TestLoad(t *testing.T) {
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx, []string{"serve", dir}, w)
+		err := run(ctx, []string{"serve", filepath.Join(dir, "here.ini")}, w)
 		w.CloseWithError(err)
 		ended <- err
 	}()

@@ -44,6 +44,7 @@ master = master
 metrics = metrics
 [crypto]
 workers = %s
+mint = %s
 wait = 5s
 [limits]
 per_address = 0
@@ -51,11 +52,14 @@ per_address = 0
 
 // write makes a directory with
 //
+//	here.ini       settings: all is done in the server
+//	workers.ini    the same with workers, which make tokens too
+//	verify.ini     the same with workers, which verify signatures alone
 //	distinct.txt   an assertion of each user, all certificates distinct
 //	tenfold.txt    as many assertions twice over, each certificate ten times
 //	expired.txt    the same number, which have expired
 //
-// A line is the client state, a space, and the assertion. The users of tenfold.txt
+// A line of the last three is the client state, a space, and the assertion. The users of tenfold.txt
 // are among those of distinct.txt; none of its certificates is.
 func write(dir string, users int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -70,8 +74,8 @@ func write(dir string, users int) error {
 			return err
 		}
 	}
-	for _, workers := range []string{"here", "powerhose"} {
-		if err := os.WriteFile(filepath.Join(dir, workers+".ini"), fmt.Appendf(nil, settingsText, workers), 0o600); err != nil {
+	for name, v := range map[string][2]string{"here": {"here", "here"}, "workers": {"powerhose", "workers"}, "verify": {"powerhose", "here"}} {
+		if err := os.WriteFile(filepath.Join(dir, name+".ini"), fmt.Appendf(nil, settingsText, v[0], v[1]), 0o600); err != nil {
 			return err
 		}
 	}

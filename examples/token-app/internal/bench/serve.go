@@ -18,23 +18,19 @@ import (
 
 const nodes = 8
 
-// serve serves until ctx ends: with workers where POWERHOSE_MASTER is set, and in
-// PostgreSQL where DATABASE_URL is.
-func serve(ctx context.Context, dir string, out io.Writer) error {
-	master, name := os.Getenv("POWERHOSE_MASTER"), "here.ini"
-	if master != "" {
-		name = "powerhose.ini"
-	}
-	s, err := settings.Load(filepath.Join(dir, name))
+// serve serves until ctx ends: with workers at POWERHOSE_MASTER, where the settings
+// want some, and in PostgreSQL where DATABASE_URL is set.
+func serve(ctx context.Context, file string, out io.Writer) error {
+	s, err := settings.Load(file)
 	if err != nil {
 		return err
 	}
-	p, err := idp.Load(host, filepath.Join(dir, "idp.pem"))
+	p, err := idp.Load(host, filepath.Join(filepath.Dir(file), "idp.pem"))
 	if err != nil {
 		return err
 	}
 	a, err := app.Open(ctx, app.Config{
-		Settings: s, State: s.Server.State, Database: os.Getenv("DATABASE_URL"), Master: master,
+		Settings: s, State: s.Server.State, Database: os.Getenv("DATABASE_URL"), Master: os.Getenv("POWERHOSE_MASTER"),
 		Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Fetch: issuer{p},
 	})
 	if err != nil {
