@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -102,6 +101,7 @@ type family struct {
 	labels           []string
 	mu               sync.Mutex
 	of               map[string]*series
+	text             []byte // of the labels that were asked for last
 }
 
 type series struct {
@@ -126,17 +126,18 @@ func (m *Metrics) family(name, kind, help string, labels []string) *family {
 
 // at gives the series of some labels, with the family locked.
 func (f *family) at(values []string) *series {
-	var b strings.Builder
+	name := f.text[:0]
 	for i, l := range f.labels {
 		if i > 0 {
-			b.WriteByte(',')
+			name = append(name, ',')
 		}
-		fmt.Fprintf(&b, "%s=%q", l, values[i])
+		name = strconv.AppendQuote(append(append(name, l...), '='), values[i])
 	}
-	s := f.of[b.String()]
+	f.text = name
+	s := f.of[string(name)] // which makes no string
 	if s == nil {
 		s = &series{buckets: make([]uint64, len(seconds))}
-		f.of[b.String()] = s
+		f.of[string(name)] = s
 	}
 	return s
 }
