@@ -235,7 +235,10 @@ func TestAnnouncedByGrandchild(t *testing.T) {
 	if err := unix.Kill(main, unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	w.event(Died, "web")
+	e := w.events.await(t, "the end", func(e Event) bool { return e.Kind == Died || e.Kind == Ended })
+	if e.Kind != Died || e.Text != "exit status 0" {
+		t.Fatalf("event %s %q, want a death", e.Kind, e)
+	}
 	w.event(GaveUp, "web")
 }
 

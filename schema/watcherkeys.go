@@ -44,7 +44,7 @@ var watcherKeys = []keySpec{
 	key("watcher", "flapping.window", "seconds over which deaths are counted", seconds, func(t *target) *time.Duration { return &t.watcher.Flapping.Window }),
 	key("watcher", "flapping.retry_in", "seconds that a flapping process rests", seconds, func(t *target) *time.Duration { return &t.watcher.Flapping.RetryIn }),
 	key("watcher", "flapping.max_retry", "rests before it gives up; -1 for never", between(-1, 1_000_000), func(t *target) *int { return &t.watcher.Flapping.MaxRetry }),
-	key("watcher", "backoff.first", "seconds that the replacement of a process that died young waits at first", seconds, func(t *target) *time.Duration { return &t.watcher.Backoff.First }),
+	key("watcher", "backoff.first", "seconds that the replacement of a process that died young waits at first, and that of one whose short life ended as announced (then 0.1 at least)", seconds, func(t *target) *time.Duration { return &t.watcher.Backoff.First }),
 	key("watcher", "backoff.max", "seconds that it waits at most, after doubling", seconds, func(t *target) *time.Duration { return &t.watcher.Backoff.Max }),
 }
 
