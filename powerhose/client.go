@@ -310,26 +310,17 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			return nil, 0, refusal(wire.TooBig, fmt.Sprintf("the job has %d bytes; the master takes at most %d (its --max-body)", len(job), c.body))
 		case c.link != nil:
 			l := c.link
-			defer l.Push()
-			defer c.mu.Unlock()
-			c.number++
-			h := call.head(c.number)
-			b, err := h.Append(c.head[:0])
-			if err == nil {
-				c.head = b
-				err = l.QueueBody(b, job, &r.loan)
+			failed, dead := c.queue(l, r, job, call, began)
+			if !dead {
+				number := c.number
+				c.mu.Unlock()
+				l.Push()
+				if failed != nil {
+					return nil, 0, failed
+				}
+				return l, number, nil
 			}
-			if errors.Is(err, zmq.ErrFull) {
-				return nil, 0, refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.master.name))
-			}
-			if err != nil {
-				return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.master.name, callError(err))}
-			}
-			if call.Deadline > 0 {
-				r.until = began.Add(call.Deadline + lateness)
-			}
-			c.calls[c.number] = r
-			return l, c.number, nil
+			c.link = nil // it has ended, and run has not said so yet: as where there is none
 		}
 		change := c.change
 		c.mu.Unlock()
@@ -359,6 +350,30 @@ func (c *client) send(ctx context.Context, r *reply, job []byte, call *Call) (*z
 			return nil, 0, &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.master.name, why)}
 		}
 	}
+}
+
+// queue writes the CALL to a link, or says why not, and whether that is because the
+// link is dead.
+func (c *client) queue(l *zmq.Link, r *reply, job []byte, call *Call, began time.Time) (failed *Error, dead bool) {
+	c.number++
+	h := call.head(c.number)
+	b, err := h.Append(c.head[:0])
+	if err != nil {
+		return &Error{reason: ErrNoMaster, Text: fmt.Sprintf("%v at %s: %v", ErrNoMaster, c.master.name, callError(err))}, false
+	}
+	c.head = b
+	switch err = l.QueueBody(b, job, &r.loan); {
+	case errors.Is(err, zmq.ErrFull):
+		return refusal(wire.QueueFull, fmt.Sprintf("master %s does not read as fast as there are calls", c.master.name)), false
+	case err != nil:
+		c.why = callError(err)
+		return nil, true
+	}
+	if call.Deadline > 0 {
+		r.until = began.Add(call.Deadline + lateness)
+	}
+	c.calls[c.number] = r
+	return nil, false
 }
 
 // await returns when the call has its end.
