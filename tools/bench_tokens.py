@@ -144,7 +144,7 @@ class Bench:
 
 
 def tokens(binary, where, figures, quick):
-    b, count = Bench(binary, where, 1000 if quick else 4000), 1 if quick else 5
+    b, count = Bench(binary, where, 1000 if quick else 2000), 1 if quick else 5
     programs = {"new users": b.new_users}
     programs.update((kind, lambda kind=kind: b.known(kind)) for kind in KINDS)
     programs["Python"] = b.python
