@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"appbundle/internal/atomicfile"
 )
 
 // maxPath is the longest path of a Unix socket, in bytes: the kernel's sun_path
@@ -82,13 +80,11 @@ func dial(ctx context.Context, endpoint string, cfg *Config) (*Link, error) {
 // ours, and then the lock.
 func bindUnix(path string, mode fs.FileMode) (ln *net.UnixListener, remove func(), err error) {
 	lock := path + ".lock"
-	f, err := os.OpenFile(lock, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	unlock, err := takeLock(lock)
 	if err != nil {
 		return nil, nil, err
 	}
-	f.Close()
-	unlock, ok := atomicfile.LockNow(lock)
-	if !ok {
+	if unlock == nil {
 		if err := probe(path); err != nil {
 			return nil, nil, err // with the pid of who has it
 		}
@@ -145,6 +141,43 @@ func bindUnix(path string, mode fs.FileMode) (ln *net.UnixListener, remove func(
 		}
 		unlock()
 	}, nil
+}
+
+// takeLock takes the lock of a file that it makes, and that unlock removes; unlock
+// is nil if another process has it. Who opens the file just before it is removed
+// locks one that nobody else finds, and makes it anew.
+func takeLock(path string) (unlock func(), err error) {
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if err == unix.EWOULDBLOCK {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		ours, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		isThere := func() bool {
+			there, err := os.Lstat(path)
+			return err == nil && os.SameFile(ours, there)
+		}
+		if isThere() {
+			return func() {
+				if isThere() {
+					_ = os.Remove(path) // while it is locked
+				}
+				f.Close()
+			}, nil
+		}
+		f.Close()
+	}
 }
 
 // probe is an error unless path is free, or a socket that nobody listens at.

@@ -9,8 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -253,6 +257,51 @@ func TestSlowGreeting(t *testing.T) {
 	}
 }
 
+// Who listens is alone, however many come and go at the same time, and the last
+// one leaves nothing.
+func TestListenInTurn(t *testing.T) {
+	leavesNothing(t)
+	endpoint := ipc(t)
+	path := strings.TrimPrefix(endpoint, "ipc://")
+	var listening, had atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 300 {
+				unlock, err := takeLock(path + ".lock")
+				if err != nil {
+					t.Error(err)
+				}
+				if unlock == nil {
+					runtime.Gosched()
+					continue
+				}
+				if n := listening.Add(1); n != 1 {
+					t.Errorf("%d have the lock at one time", n)
+				}
+				had.Add(1)
+				runtime.Gosched()
+				listening.Add(-1)
+				unlock()
+			}
+		})
+	}
+	all.Wait()
+	if had.Load() < 100 {
+		t.Errorf("only %d have had the lock", had.Load())
+	}
+	ln, err := Listen(endpoint, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 0 {
+		t.Errorf("there is left %v, %v", left, err)
+	}
+}
+
 // The socket file: its mode, who replaces it, who does not, and who removes it.
 func TestBindUnix(t *testing.T) {
 	leavesNothing(t)
@@ -331,8 +380,8 @@ func TestBindUnix(t *testing.T) {
 	if want := path + ": there is something that is not a socket; remove it, or choose another path"; err == nil || err.Error() != want {
 		t.Errorf("Listen at a file = %v, want %s", err, want)
 	}
-	if entries, err := os.ReadDir(strings.TrimSuffix(path, "/s")); err != nil || len(entries) != 2 {
-		t.Errorf("the directory holds %v, %v, want the file and the lock", entries, err)
+	if entries, err := os.ReadDir(strings.TrimSuffix(path, "/s")); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v, want the file alone", entries, err)
 	}
 }
 

@@ -61,8 +61,8 @@ class Listener:
 class UnixListener(Listener):
     """A Unix socket of mode 0600 in a directory of mode 0700.
 
-    While it lives PATH.lock is locked; that file stays. A socket there that
-    nobody listens at is replaced. OSError says why it cannot be.
+    While it lives PATH.lock is locked. A socket there that nobody listens at is
+    replaced. OSError says why it cannot be.
     """
 
     def __init__(self, path: str) -> None:
@@ -74,6 +74,7 @@ class UnixListener(Listener):
             _probe(path)
             self._sock = self._bind(directory)
         except BaseException:
+            _remove_lock(path, self._lock)
             os.close(self._lock)
             raise
 
@@ -117,6 +118,7 @@ class UnixListener(Listener):
                 os.unlink(self.path)
         except OSError:
             pass
+        _remove_lock(self.path, self._lock)
         self.forget()
 
     def forget(self) -> None:
@@ -206,7 +208,32 @@ def _private(directory: str) -> None:
         raise PermissionError(errno.EPERM, "%s: has mode %04o, others come in; chmod 700 %s" % (directory, mode, directory))
 
 
+def _is_there(path: str, fd: int) -> bool:
+    """Whether the file of the lock is the one that is locked."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path + ".lock"))
+    except OSError:
+        return False
+
+
+def _remove_lock(path: str, fd: int) -> None:
+    """Remove the file of a lock, while it is ours."""
+    try:
+        if _is_there(path, fd):
+            os.unlink(path + ".lock")
+    except OSError:
+        pass
+
+
 def _lock(path: str) -> int:
+    while True:
+        fd = _try_lock(path)
+        if _is_there(path, fd):
+            return fd
+        os.close(fd)  # it was removed by who had it before
+
+
+def _try_lock(path: str) -> int:
     fd = os.open(path + ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
