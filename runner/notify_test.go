@@ -256,7 +256,7 @@ func TestNotifyStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.event(Ready, "web")
-	if p := w.status("web"); p.Status != "" || time.Since(p.Started) < almostSettled {
+	if p := w.status("web"); p.Status != "" || time.Since(p.Started) < almostSettled/2 {
 		t.Errorf("Status = %+v, up at the age of %v: a stranger was believed", p, time.Since(p.Started))
 	}
 }
