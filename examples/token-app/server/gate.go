@@ -112,10 +112,13 @@ func (g *Gate) enter(ctx context.Context) error {
 func (g *Gate) leave(took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	// One call that stalled, a worker that was killed for one, says little of the
+	// next: it counts as twice the usual. Calls that are all slow are soon usual.
+	took = min(took, g.bound)
 	if g.mean == 0 {
 		g.mean = took
 	}
-	g.mean += (took - g.mean) / 16
+	g.mean += (min(took, 2*g.mean) - g.mean) / 16
 	if first := g.waiting.Front(); first != nil {
 		g.waiting.Remove(first)
 		close(first.Value.(chan struct{}))

@@ -50,6 +50,28 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// One call that stalled turns nobody away who comes after it; calls that have all
+// become slow do.
+func TestGateStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate("crypto", 1, 100*time.Millisecond, nil)
+		occupy(t, g, 1, 10*time.Millisecond).Wait()
+		occupy(t, g, 1, time.Hour).Wait()
+		occupy(t, g, 1+8, 10*time.Millisecond).Wait()
+
+		for range 40 {
+			occupy(t, g, 1, 90*time.Millisecond).Wait()
+		}
+		all := occupy(t, g, 1+1, 90*time.Millisecond)
+		began := time.Now()
+		var busy *Busy
+		if err := g.Do(t.Context(), nil); !errors.As(err, &busy) || time.Since(began) != 0 {
+			t.Errorf("behind two slow calls, after %s: %v, want busy at once", time.Since(began), err)
+		}
+		all.Wait()
+	})
+}
+
 // A call that waits gives up when the bound is over, and when nobody waits for it.
 func TestGateGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
