@@ -51,7 +51,7 @@ func TestCurve(t *testing.T) {
 			t.Fatalf("an answer of %d bytes arrives changed", n)
 		}
 	}
-	if !d.members[0].link.Alive(soon(t)) {
+	if !firstLink(d.socket).Alive(soon(t)) {
 		t.Error("a PING in a box is not answered")
 	}
 }

@@ -174,6 +174,13 @@ func connect(tb testing.TB, s binder, endpoint string) {
 	}
 }
 
+// firstLink is the link of the peer that has been there for longest.
+func firstLink(s *socket) *Link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members[0].link
+}
+
 type receiver interface {
 	Recv(context.Context) (*Message, error)
 }

@@ -43,7 +43,7 @@ func TestOutage(t *testing.T) {
 		}
 		return fmt.Sprint(got)
 	}
-	accepted, dialled := r.members[0].link, d.members[0].link
+	accepted, dialled := firstLink(r.socket), firstLink(d.socket)
 	if got, want := options(accepted), "[1 2 2 3 6000]"; got != want {
 		t.Errorf("options of the accepted end: %s, want %s", got, want)
 	}
