@@ -19,6 +19,8 @@ import time
 import unittest
 import unittest.mock
 
+import powerhose
+import powerhose.aio
 from powerhose import _call, _curve, _wire, _worker, _zmtp
 
 VECTORS = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "vectors"
@@ -316,3 +318,35 @@ class Process:
 
 
 __all__ = [name for name in globals() if not name.startswith("__")]
+
+
+def callers_of(test, router, address):
+    """Has callers ask a ROUTER of libzmq, which is their master at an address."""
+
+    def serve():
+        for _ in range(8):
+            who, head, *body = router.recv_multipart()
+            h = _wire.decode(head)
+            if h.type == _wire.HELLO:
+                router.send_multipart([who, welcome()])
+            else:
+                router.send_multipart([who, _wire.bare(_wire.PROGRESS, h.number), b"on its way"])
+                router.send_multipart([who, reply(h.number), body[0][::-1]])
+        router.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    test.addCleanup(thread.join)
+    seen = []
+    bodies = (b"", b"abc", os.urandom(1 << 20))
+    with powerhose.JobRunner(address) as runner:
+        for body in bodies:
+            test.assertEqual(runner.execute(body, progress=seen.append), body[::-1])
+
+    async def main():
+        async with powerhose.aio.JobRunner(address) as runner:
+            for body in bodies:
+                test.assertEqual(await runner.execute(body, progress=seen.append), body[::-1])
+
+    asyncio.run(main())
+    test.assertEqual(seen, [b"on its way"] * 6)

@@ -652,35 +652,7 @@ class Libzmq(unittest.TestCase):
         self.assertEqual(running.join(), 0)
 
     def test_callers(self):
-        router = self.listen()
-
-        def serve():
-            for _ in range(8):
-                who, head, *body = router.recv_multipart()
-                h = _wire.decode(head)
-                if h.type == _wire.HELLO:
-                    router.send_multipart([who, lab.welcome()])
-                else:
-                    router.send_multipart([who, _wire.bare(_wire.PROGRESS, h.number), b"on its way"])
-                    router.send_multipart([who, lab.reply(h.number), body[0][::-1]])
-            router.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        self.addCleanup(thread.join)
-        seen = []
-        bodies = (b"", b"abc", os.urandom(1 << 20))
-        with powerhose.JobRunner(self.master.path) as runner:
-            for body in bodies:
-                self.assertEqual(runner.execute(body, progress=seen.append), body[::-1])
-
-        async def main():
-            async with powerhose.aio.JobRunner(self.master.path) as runner:
-                for body in bodies:
-                    self.assertEqual(await runner.execute(body, progress=seen.append), body[::-1])
-
-        asyncio.run(main())
-        self.assertEqual(seen, [b"on its way"] * 6)
+        lab.callers_of(self, self.listen(), self.master.path)
 
     def test_without_curve(self):
         s = self.context.socket(zmq.ROUTER)
