@@ -21,7 +21,7 @@ func (p *Package) Document() error {
 	if err != nil {
 		return err
 	}
-	p.Files = append(p.Files,
+	p.Files = append(slices.Clip(p.Files), // a new array: the old one may be another package's too
 		File{Path: dir, Kind: Directory, Mode: 0o755},
 		textFile(dir+"/changelog.Debian.gz", Regular, 0o644, log),
 		textFile(dir+"/copyright", Regular, 0o644, p.copyright()),
