@@ -27,6 +27,7 @@ import (
 // A Config says what an App is made of.
 type Config struct {
 	Settings *settings.Settings
+	Version  string // of the application; empty is that of the module
 	State    string // directory of the database, where the settings name none
 	Database string // URL of a database, which counts more than the settings
 	Master   string // address of the Powerhose master
@@ -161,6 +162,7 @@ func (a *App) open(ctx context.Context) error {
 	}
 	a.minter.mint = mint
 	out := server.Config{
+		Version:          cfg.Version,
 		Origin:           s.Server.Origin,
 		Users:            &users{a.store, store.Limits{Cap: s.Limits.Users, Rate: s.Limits.NewUsers, Per: s.Limits.NewUsersPer}},
 		Minter:           a.minter,

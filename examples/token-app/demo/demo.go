@@ -58,6 +58,7 @@ type Demo struct {
 // Config says where a demo is.
 type Config struct {
 	Address net.Addr // at which it is served
+	Version string   // of the application
 	State   string   // directory of what it keeps
 	Master  string   // address of a Powerhose master, or empty
 	Log     *slog.Logger
@@ -99,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.App, err = app.Open(ctx, app.Config{Settings: s, State: dir, Master: cfg.Master, Log: cfg.Log, Fetch: here{d.idp}, Demo: true})
+	d.App, err = app.Open(ctx, app.Config{Settings: s, Version: cfg.Version, State: dir, Master: cfg.Master, Log: cfg.Log, Fetch: here{d.idp}, Demo: true})
 	if err != nil {
 		return nil, err
 	}

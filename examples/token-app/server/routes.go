@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,16 +58,14 @@ type build struct {
 }
 
 // thisBuild says what was compiled.
-func thisBuild() build {
-	b := build{Version: "(devel)"}
+func thisBuild(version string) build {
+	b := build{Version: version}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
 	b.Source, b.Build = info.Main.Path, info.GoVersion
-	if info.Main.Version != "" {
-		b.Version = info.Main.Version
-	}
+	b.Version = cmp.Or(version, info.Main.Version)
 	for _, set := range info.Settings {
 		if set.Key == "vcs.revision" {
 			b.Commit = set.Value

@@ -39,6 +39,9 @@ import (
 
 // A Config says what a Server is made of.
 type Config struct {
+	// Version is what __version__ and __heartbeat__ say; empty is the version of
+	// the module.
+	Version string
 	// Origin is the URL of the server as users know it; it is in the discovery
 	// document. It never comes from a request.
 	Origin   string
@@ -256,7 +259,7 @@ func New(cfg Config) (*Server, error) {
 		log:      cfg.Log,
 		now:      cfg.Now,
 		rand:     cfg.Rand,
-		build:    thisBuild(),
+		build:    thisBuild(cfg.Version),
 	}
 	if s.now == nil {
 		s.now = time.Now

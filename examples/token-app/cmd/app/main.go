@@ -159,6 +159,7 @@ func (p *process) config(name string) (app.Config, error) {
 	}
 	return app.Config{
 		Settings: s,
+		Version:  p.getenv("APPBUNDLE_VERSION"),
 		State:    state,
 		Database: p.getenv("DATABASE_URL"),
 		Master:   p.getenv("POWERHOSE_MASTER"),

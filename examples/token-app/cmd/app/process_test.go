@@ -54,7 +54,7 @@ func startWith(t *testing.T, state, master, names string, sockets ...net.Listene
 	t.Cleanup(func() { p.told.Close() })
 	// The shell gives its number to the server: LISTEN_PID is that of the process.
 	p.cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec app --demo`)
-	p.cmd.Env = append(os.Environ(), "APPBUNDLE_STATE_DIR="+state, "NOTIFY_SOCKET="+filepath.Join(dir, "n"), "DATABASE_URL=", "POWERHOSE_MASTER="+master,
+	p.cmd.Env = append(os.Environ(), "APPBUNDLE_STATE_DIR="+state, "NOTIFY_SOCKET="+filepath.Join(dir, "n"), "DATABASE_URL=", "POWERHOSE_MASTER="+master, "APPBUNDLE_VERSION=1.2.3",
 		fmt.Sprintf("LISTEN_FDS=%d", len(sockets)), "LISTEN_FDNAMES="+names)
 	for _, l := range sockets {
 		f, err := l.(*net.TCPListener).File()
@@ -196,6 +196,9 @@ func TestProcess(t *testing.T) {
 	token(t, origin, "bearer", "notes-1.0")
 	if _, body := get(t, "http://"+figures.Addr().String()+"/metrics"); !strings.Contains(body, `tokenapp_tokens_total{service="sync-1.5",class="ok"} 2`) {
 		t.Errorf("the figures are %s", body)
+	}
+	if _, body := get(t, origin+"/__version__"); !strings.Contains(body, `"version":"1.2.3"`) {
+		t.Errorf("__version__ is %s", body)
 	}
 	if r, _ := get(t, "http://"+figures.Addr().String()+"/"); r.StatusCode != 404 {
 		t.Errorf("%d for another path than /metrics", r.StatusCode)

@@ -41,7 +41,7 @@ func (p *process) serveConfig(cfg app.Config) error {
 func (p *process) serveDemo() error {
 	log := slog.New(slog.NewJSONHandler(p.stderr, nil))
 	return p.serve(door{listen: "127.0.0.1:8000"}, log, func(ctx context.Context, at net.Addr) (service, error) {
-		d, err := demo.Open(ctx, demo.Config{Address: at, State: p.state(), Master: p.getenv("POWERHOSE_MASTER"), Log: log})
+		d, err := demo.Open(ctx, demo.Config{Address: at, Version: p.getenv("APPBUNDLE_VERSION"), State: p.state(), Master: p.getenv("POWERHOSE_MASTER"), Log: log})
 		if err != nil {
 			return nil, err
 		}
