@@ -160,9 +160,9 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 		return nil, err
 	}
 	defer f.Close()
-	r, err := safearchive.NewReader(context.Background(), a.ArchivePath, f, safearchive.Limits{})
+	r, err := safearchive.Open(context.Background(), a.ArchivePath, f, safearchive.OpenOptions{})
 	if err != nil {
-		return nil, err
+		return nil, explainForeign(err)
 	}
 	defer r.Close()
 	kept := map[string][]byte{}

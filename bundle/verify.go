@@ -31,7 +31,7 @@ type VerifyReport struct {
 	Bytes    int64 // of all files
 }
 
-// Verify reads an archive from front to back, and compares every entry with
+// Verify reads an archive of any of the formats from front to back, and compares every entry with
 // the manifest that must come first. The error is a [*RefusedError] when the
 // archive is not exactly what its manifest says, or is not to be unpacked.
 func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
@@ -40,9 +40,9 @@ func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := safearchive.NewReader(ctx, archive, f, Limits{})
+	r, err := safearchive.Open(ctx, archive, f, safearchive.OpenOptions{})
 	if err != nil {
-		return nil, err
+		return nil, explainForeign(err)
 	}
 	defer r.Close()
 	m, err := readManifest(archive, r)
@@ -75,6 +75,30 @@ func errNoManifest(archive string) error {
 		Reason: "the first entry is not " + manifestPath + ": no archive of appbundle"}}
 }
 
+// A foreignError is the refusal of a format that is not ours.
+type foreignError struct{ refused *safearchive.ForeignError }
+
+func (e *foreignError) Error() string { return e.refused.Error() }
+
+func (e *foreignError) Unwrap() error { return e.refused }
+
+// Hint says what can be done with it all the same.
+func (e *foreignError) Hint() string {
+	if e.refused.Known {
+		return "unpack it with --no-manifest if you trust who made it"
+	}
+	return "unpack it with the program that made it, or have it packed as tar.gz or zip"
+}
+
+// explainForeign adds the hint where err is about a format of others.
+func explainForeign(err error) error {
+	var foreign *safearchive.ForeignError
+	if errors.As(err, &foreign) {
+		return &foreignError{foreign}
+	}
+	return err
+}
+
 // A matcher compares the entries of an archive with its manifest.
 type matcher struct {
 	archive  string
@@ -86,14 +110,18 @@ type matcher struct {
 	claims   *claims
 }
 
-// readManifest reads the first entry.
+// readManifest reads the first entry. Where that is not the manifest, r gives it
+// once more.
 func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 	e, err := r.Next()
-	if errors.Is(err, io.EOF) || err == nil && !isManifest(e) {
+	switch {
+	case errors.Is(err, io.EOF):
 		return nil, errNoManifest(archive)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
+	case !isManifest(e):
+		r.Unread()
+		return nil, errNoManifest(archive)
 	}
 	m, data, err := parseManifest(archive, r, e)
 	if err != nil {
@@ -231,8 +259,9 @@ func (x *matcher) report() *VerifyReport {
 
 // UnpackOptions are the settings of [Unpack].
 type UnpackOptions struct {
-	// NoManifest accepts an archive that others made: without a manifest there
-	// is nothing to compare it with. One that has a manifest is compared.
+	// NoManifest accepts an archive that others made, also as tar.xz or tar.bz2:
+	// without a manifest there is nothing to compare it with. One that has a
+	// manifest is compared.
 	NoManifest bool
 	Limits     Limits
 	// Accept is shown the manifest before anything is unpacked; its error ends
@@ -283,15 +312,15 @@ func withCleanup(err, cleanup error) error {
 }
 
 func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomicfile.Dir, opts UnpackOptions) error {
-	r, err := safearchive.NewReader(ctx, archive, f, opts.Limits)
+	r, err := safearchive.Open(ctx, archive, f, safearchive.OpenOptions{Limits: opts.Limits, Foreign: opts.NoManifest})
 	if err != nil {
-		return err
+		return explainForeign(err)
 	}
 	defer r.Close()
 	m, err := readManifest(archive, r)
 	var none *noManifestError
 	if opts.NoManifest && errors.As(err, &none) {
-		return unpackForeign(ctx, archive, f, staging, opts)
+		return safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{})
 	}
 	if err != nil {
 		return err
@@ -309,19 +338,6 @@ func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomic
 		return err
 	}
 	return m.finish()
-}
-
-// unpackForeign starts again, without a manifest.
-func unpackForeign(ctx context.Context, archive string, f *os.File, staging *atomicfile.Dir, opts UnpackOptions) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	r, err := safearchive.NewReader(ctx, archive, f, opts.Limits)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return safearchive.Extract(ctx, r, staging.Root(), safearchive.Options{})
 }
 
 // writeManifest puts the manifest where the archive has it.

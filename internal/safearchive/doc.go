@@ -1,8 +1,9 @@
-// Package safearchive reads the archives of strangers: tar, tar.gz and tar.zst,
-// and the zip archives that Python wheels are. It is the one reader in the
-// module; nothing else decodes an archive that somebody else may have written.
+// Package safearchive reads the archives of strangers: tar, tar.gz, tar.zst and zip,
+// on demand tar.xz and tar.bz2, and the zip archives that Python wheels are. It is the
+// one reader in the module; nothing else decodes an archive that somebody else may
+// have written.
 //
-// [NewReader] recognises the format by its content, [Reader.Next] gives one
+// [Open] recognises the format by its content, [Reader.Next] gives one
 // entry after the other, and [Extract] writes them below a directory. An entry
 // that comes out of Next has passed every rule below; an archive is accepted
 // only when Next has returned [io.EOF], because its last bytes may be the ones
@@ -41,14 +42,22 @@
 //
 // # Zip
 //
-// [OpenZip] reads the directory of a zip archive, after which its files are read
-// in any order. Names, limits and kinds are those above, but that there are
-// no links, and that set-id bits are dropped, because wheels have them. One
-// archive has one meaning: its directory, its local headers and its descriptors
-// agree in every field; entries follow each other without a gap from the first
-// byte to the directory, and nothing follows its end, not even a comment.
-// Encryption, methods other than store and deflate, and names that are not
-// marked as UTF-8 are refused.
+// One archive has one meaning: its directory, its local headers and its descriptors
+// agree in every field; entries follow each other without a gap from the first byte
+// to the directory. Encryption, and methods other than store and deflate, are refused.
+//
+// For Open a zip is a tree as a tar is, by the rules above; a symbolic link is a file
+// whose Unix mode says so and whose content is the target. Its entries come in the
+// order of its directory. Comments are passed over, but nothing follows the end of
+// the archive that its comment does not cover, and in none is there another end.
+// Before the first entry there may be one line that begins with "#!"; places count
+// from the first byte of the archive or from the end of that line. A name is UTF-8
+// where it is marked, where a second name in an extra field is the same, or where a
+// Unix system wrote it; elsewhere it is ASCII or refused.
+//
+// [OpenZip] is for wheels, and stricter: there are no links and no comments, nothing
+// comes first, and names are marked. Set-id bits are dropped, because wheels have
+// them. Its files are read in any order.
 //
 // # Limits
 //
@@ -62,7 +71,7 @@
 //
 // A [*RefusedError] is an answer about the archive: it is hostile, damaged or
 // of another kind. A [*LimitError] is a refusal that another limit would have
-// avoided. Every other error is about the world (the disk, the network, a
+// avoided, a [*ForeignError] one that names the format of others. Every other error is about the world (the disk, the network, a
 // context) and says nothing about the archive.
 //
 // # Why not archive/tar and archive/zip

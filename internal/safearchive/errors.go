@@ -41,6 +41,26 @@ func (e *LimitError) reason() string {
 	return fmt.Sprintf("%s is over the limit of %d%s", e.Limit, e.Max, e.Limit.unit())
 }
 
+// A ForeignError is the refusal of an archive in a format that is not ours. For
+// [errors.As] it is a [*RefusedError] too.
+type ForeignError struct {
+	Archive string // as it was called
+	Format  string // "xz data", "a rar archive"
+	Known   bool   // it is read where [OpenOptions] ask for it
+}
+
+// Error gives "ARCHIVE: is xz data; an archive is …".
+func (e *ForeignError) Error() string { return where(e.Archive, "") + e.reason() }
+
+// Unwrap returns the refusal without the format.
+func (e *ForeignError) Unwrap() error {
+	return &RefusedError{Archive: e.Archive, Reason: e.reason()}
+}
+
+func (e *ForeignError) reason() string {
+	return "is " + e.Format + "; an archive is tar.zst, tar.gz, tar or zip"
+}
+
 // where is the beginning of a message. Quoting shows what a terminal would
 // hide or obey: control and bidirectional characters, bytes that are not UTF-8.
 func where(archive, entry string) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,6 +107,33 @@ func FuzzZstd(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(zstdOf(f, s))
 		f.Add(append(append(zstdOf(f, s[:blockSize]), skippable...), zstdOf(f, s[blockSize:])...))
+	}
+	f.Fuzz(tryArchive)
+}
+
+// FuzzZipWalk and the two behind it: a zip as the tree that it is, and what is only
+// read on demand.
+func FuzzZipWalk(f *testing.F) {
+	f.Add(treeZip(f))
+	f.Add(append([]byte("#!/bin/sh\n"), treeZip(f)...))
+	f.Add(rawZip(f, linked("a", "b/.."), linked("b", "c")))
+	f.Fuzz(tryArchive)
+}
+
+func FuzzXz(f *testing.F) { fuzzCommand(f, "xz", "-c", "-6") }
+
+func FuzzBzip2(f *testing.F) { fuzzCommand(f, "bzip2", "-c") }
+
+// fuzzCommand begins with what a program makes of the seeds.
+func fuzzCommand(f *testing.F, name string, args ...string) {
+	for _, s := range seeds(f) {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = bytes.NewReader(s)
+		out, err := cmd.Output()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(out)
 	}
 	f.Fuzz(tryArchive)
 }

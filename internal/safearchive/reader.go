@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"appbundle/internal/invariant"
@@ -28,46 +29,89 @@ type Entry struct {
 
 // A Reader reads one archive from front to back. It belongs to one goroutine.
 type Reader struct {
-	name   string
-	in     *input
-	lim    Limits
-	close  func() error
-	ratio  *ratio // nil where nothing is compressed
-	tar    tarReader
-	tree   *tree
-	total  int64
-	entry  string // path of the current entry
-	links  int    // given out; only counts when ended
-	ended  bool   // the archive is complete and all its links are good
-	err    error  // of Next, for ever
-	isFile bool   // the current entry has a body
-	plain  bool   // modes are cut down
+	name  string
+	in    *input
+	lim   Limits
+	close func() error
+	ratio *ratio // nil where nothing is compressed
+	tar   tarReader
+	zip   *zipWalk // nil where the archive is a tar
+	tree  *tree
+	total int64
+	entry string    // path of the current entry
+	body  io.Reader // of the current entry, nil where it has none
+	links int       // given out; only counts when ended
+	ended bool      // the archive is complete and all its links are good
+	last  Entry     // what Next gave
+	again bool      // Next gives it once more
+	err   error     // of Next, for ever
+	plain bool      // modes are cut down
 }
 
-// NewReader begins to read the archive r, which messages call name. What r is
-// is told by its content; a name with the suffix of another format, or a format
-// that is none of ours, is a refusal. Reading ends with the error of ctx when
-// ctx does. The caller closes the Reader, which leaves r open.
+// OpenOptions are what [Open] may be told.
+type OpenOptions struct {
+	Limits Limits
+	// Foreign opens what others packed as well: tar.xz and tar.bz2.
+	Foreign bool
+}
+
+// Open begins to read the archive f from its beginning, which messages call name.
+// What f is is told by its content; a name with the suffix of another format is a
+// refusal, and a format that is none of ours a [*ForeignError]. A zip archive has
+// to be a regular file, everything else may come through a pipe. Reading ends with
+// the error of ctx when ctx does. The caller closes the Reader, which leaves f open.
+func Open(ctx context.Context, name string, f *os.File, opts OpenOptions) (*Reader, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return newReader(ctx, name, f, nil, opts)
+	}
+	return newReader(ctx, name, io.NewSectionReader(f, 0, st.Size()), &zipInput{ctx: ctx, r: f, size: st.Size()}, opts)
+}
+
+// NewReader is Open for a stream: tar, tar.gz and tar.zst.
 func NewReader(ctx context.Context, name string, r io.Reader, limits Limits) (*Reader, error) {
-	z := &Reader{name: name, in: newInput(ctx, r), lim: limits.withDefaults()}
+	return newReader(ctx, name, r, nil, OpenOptions{Limits: limits})
+}
+
+// newReader reads r, or zip where that is not nil and the archive is one.
+func newReader(ctx context.Context, name string, r io.Reader, zip *zipInput, opts OpenOptions) (*Reader, error) {
+	z := &Reader{name: name, in: newInput(ctx, r), lim: opts.Limits.withDefaults()}
 	raw := bufio.NewReaderSize(z.in, streamBuffer)
 	head, err := raw.Peek(blockSize)
 	if err != nil && err != io.EOF {
 		return nil, z.explain(err)
 	}
-	f, err := recognise(ctx, name, head)
+	f, err := recognise(ctx, name, head, opts.Foreign)
 	if err != nil {
 		return nil, z.explain(err)
+	}
+	z.tree = newTree(&z.lim)
+	if f == formatZip {
+		if zip == nil {
+			return nil, z.explain(refuse("", "is a zip archive, which is read from a file and not from a stream"))
+		}
+		zip.keep = z.in
+		if z.zip, err = openWalk(name, zip, scriptLine(head), z.tree); err != nil {
+			return nil, z.explain(err)
+		}
+		z.close = func() error { return nil }
+		return z, nil
 	}
 	stream, ratio, err := decompress(f, raw, z.in, &z.lim)
 	if err != nil {
 		return nil, z.explain(err)
 	}
 	z.close, z.ratio = stream.Close, ratio
-	z.tree = newTree(&z.lim)
 	z.tar = tarReader{r: bufio.NewReaderSize(stream, streamBuffer), lim: &z.lim}
 	return z, nil
 }
+
+// Unread makes Next give the entry that it gave last once more. Nothing of its
+// content may have been read.
+func (r *Reader) Unread() { r.again = true }
 
 // Close releases the memory of the decompressor. It does not close what the
 // Reader reads from.
@@ -94,6 +138,8 @@ func (r *Reader) Announce(entries int, bytes int64) error {
 	case r.ratio != nil:
 		// A header, and the padding of the content, for each.
 		r.ratio.announced += bytes + 2*blockSize*int64(entries)
+	case r.zip != nil:
+		r.zip.announced += bytes
 	}
 	return r.err
 }
@@ -106,6 +152,10 @@ func (r *Reader) Next() (Entry, error) {
 	if r.err != nil {
 		return Entry{}, r.err
 	}
+	if r.again {
+		r.again = false
+		return r.last, nil
+	}
 	e, err := r.next()
 	if err != nil {
 		r.err = err
@@ -114,6 +164,7 @@ func (r *Reader) Next() (Entry, error) {
 		}
 		return Entry{}, r.err
 	}
+	r.last = e
 	return e, nil
 }
 
@@ -123,10 +174,10 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	if !r.isFile {
+	if r.body == nil {
 		return 0, io.EOF
 	}
-	n, err := r.tar.Read(p)
+	n, err := r.body.Read(p)
 	if err != nil && err != io.EOF {
 		r.err = r.explain(err)
 		err = r.err
@@ -136,19 +187,14 @@ func (r *Reader) Read(p []byte) (int, error) {
 
 func (r *Reader) next() (Entry, error) {
 	for !r.ended {
-		h, err := r.tar.next()
-		r.entry, r.isFile = "", false
+		e, err := r.nextInOrder()
 		if err == io.EOF {
-			r.ended = true
+			r.ended, r.entry, r.body = true, "", nil
 			if err := r.tree.checkLinks(); err != nil {
 				return Entry{}, err
 			}
 			break
 		}
-		if err != nil {
-			return Entry{}, err
-		}
-		e, err := r.accept(h)
 		if err != nil {
 			return Entry{}, err
 		}
@@ -163,6 +209,22 @@ func (r *Reader) next() (Entry, error) {
 	l := &r.tree.links[r.links]
 	r.links++
 	return Entry{Path: r.tree.path(l.node), Type: Link, Link: l.target}, nil
+}
+
+// nextInOrder gives the next entry of the archive; it has no Type where Next
+// does not give it out now.
+func (r *Reader) nextInOrder() (Entry, error) {
+	if r.zip != nil {
+		e, body, err := r.zip.next(r.body)
+		r.entry, r.body = "", body
+		return e, err
+	}
+	h, err := r.tar.next()
+	r.entry, r.body = "", nil
+	if err != nil {
+		return Entry{}, err
+	}
+	return r.accept(h)
 }
 
 // accept checks a header and takes it into the tree. The entry has no Type
@@ -191,7 +253,10 @@ func (r *Reader) accept(h header) (Entry, error) {
 		e.Type, e.X = Dir, false
 		_, err = r.tree.add(path, Dir, 0)
 	case kindLink:
-		return Entry{}, r.tree.addLink(path, h.link)
+		if err := r.tree.addLink(path); err != nil {
+			return Entry{}, err
+		}
+		return Entry{}, r.tree.setTarget(len(r.tree.links)-1, path, h.link)
 	case kindHard:
 		e.Type = File
 		e.Hard, _ = canonical(h.link, false)
@@ -199,7 +264,7 @@ func (r *Reader) accept(h header) (Entry, error) {
 			err = r.count(path, e.Size)
 		}
 	default:
-		e.Type, e.Size, r.isFile = File, h.size, true
+		e.Type, e.Size, r.body = File, h.size, &r.tar
 		if err = r.count(path, h.size); err == nil {
 			_, err = r.tree.add(path, File, h.size)
 		}
@@ -249,9 +314,12 @@ func (r *Reader) explain(err error) error {
 	case r.in.cause != nil:
 		err = r.in.cause
 	}
+	var foreign *ForeignError
 	var limit *LimitError
 	var refused *RefusedError
 	switch {
+	case errors.As(err, &foreign):
+		return &ForeignError{Archive: r.name, Format: foreign.Format, Known: foreign.Known}
 	case errors.As(err, &limit):
 		return &LimitError{Archive: r.name, Entry: limit.Entry, Limit: limit.Limit, Max: limit.Max}
 	case errors.As(err, &refused):

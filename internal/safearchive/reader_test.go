@@ -79,7 +79,7 @@ func zstdOf(tb testing.TB, b []byte) []byte {
 
 // list reads an archive and gives its entries as text, with contents.
 func list(name string, b []byte, lim Limits) (string, error) {
-	r, err := NewReader(context.Background(), name, bytes.NewReader(b), lim)
+	r, err := open(context.Background(), name, bytes.NewReader(b), OpenOptions{Limits: lim})
 	if err != nil {
 		return "", err
 	}
@@ -362,7 +362,7 @@ func TestRecognise(t *testing.T) {
 		{"a.tar", "a.tar: is a tar.zst archive, but its name says tar", zstdOf(t, plain)},
 		{"a.TZST", "a.TZST: is a tar.gz archive, but its name says tar.zst", gzipOf(t, plain)},
 		{"a.whl", "a.whl: is a tar archive, but its name says zip", plain},
-		{"a", "a: is xz data; an archive is tar, tar.gz or tar.zst", xz},
+		{"a", "a: is xz data; an archive is tar.zst, tar.gz, tar or zip", xz},
 		{"a", "a: is no tar archive", []byte("<html>")},
 		{"a.gz", "a.gz: has no end-of-archive blocks: it may be cut", gzipOf(t, nil)},
 		{"a.gz", `a.gz: is damaged: the checksum of a header is wrong`, gzipOf(t, bytes.Repeat([]byte("<html>"), 100))},

@@ -85,6 +85,11 @@ const (
 	formatTar  format = "tar"
 	formatGzip format = "tar.gz"
 	formatZstd format = "tar.zst"
+	formatZip  format = "zip"
+	formatXz   format = "tar.xz"
+	formatBz2  format = "tar.bz2"
+
+	formatBrotli format = "brotli" // known by its name alone
 )
 
 // decompress opens the stream that is inside r, which is in or reads from it.
@@ -102,6 +107,10 @@ func decompress(f format, r io.Reader, in *input, lim *Limits) (io.ReadCloser, *
 			zstd.WithDecoderMaxWindow(uint64(min(max(lim.Window, zstd.MinWindowSize), zstd.MaxWindowSize))),
 			zstd.WithDecoderMaxMemory(math.MaxInt64), // of the whole stream: Total and Ratio bound that
 		}}.OpenReader(&zstdFrames{r: r, in: in, lim: lim})
+	case formatXz:
+		rc, err = archiver.Xz{}.OpenReader(r) // with at most 64 MiB of memory
+	case formatBz2:
+		rc, err = archiver.Bz2{}.OpenReader(r)
 	default:
 		return io.NopCloser(r), nil, nil
 	}
@@ -120,7 +129,7 @@ var zstdSkippable = []byte{0x2a, 0x4d, 0x18}
 
 // recognise tells the format of an archive by its first bytes. name is asked
 // only whether it agrees; one without a known suffix agrees with everything.
-func recognise(ctx context.Context, name string, head []byte) (format, error) {
+func recognise(ctx context.Context, name string, head []byte, foreign bool) (format, error) {
 	claim := claimed(name)
 	found := format("")
 	switch {
@@ -130,17 +139,22 @@ func recognise(ctx context.Context, name string, head []byte) (format, error) {
 		found = formatGzip
 	case matches(ctx, archiver.Zstd{}, head) || isSkippable(head):
 		found = formatZstd
+	case looksLikeZip(head):
+		found = formatZip
 	case looksLikeTar(head):
 		found = formatTar
 	default:
-		other := foreign(ctx, head)
+		other := foreignFormat(ctx, claim, head)
 		switch {
-		case other != "":
-			return "", refuse("", "is %s; an archive is tar, tar.gz or tar.zst", other)
+		case other != nil && other.read != "" && foreign:
+			found = other.read
+		case other != nil:
+			return "", &ForeignError{Format: other.name, Known: other.read != ""}
 		case claim == formatTar || claim == "":
 			return "", refuse("", "is no tar archive")
+		default:
+			return "", refuse("", "is no %s archive, though its name says so", claim)
 		}
-		return "", refuse("", "is no %s archive, though its name says so", claim)
 	}
 	if claim != "" && claim != found {
 		return "", refuse("", "is a %s archive, but its name says %s", found, claim)
@@ -162,26 +176,34 @@ func matches(ctx context.Context, m matcher, head []byte) bool {
 	return mr.ByStream && (err == nil || errors.Is(err, io.EOF))
 }
 
-// foreign names a format that is not ours, "" when head is none that has a
-// magic number. archiver.Identify would ask the formats in random order, some
-// of which match by guessing.
-func foreign(ctx context.Context, head []byte) string {
-	for _, f := range []struct {
-		m    matcher
-		name string
-	}{
-		{archiver.Zip{}, "a zip archive"},
-		{archiver.SevenZip{}, "a 7z archive"},
-		{archiver.Rar{}, "a rar archive"},
-		{archiver.Xz{}, "xz data"},
-		{archiver.Bz2{}, "bzip2 data"},
-		{archiver.Lz4{}, "lz4 data"},
-		{archiver.Lzip{}, "lzip data"},
-		{archiver.Sz{}, "snappy data"},
-	} {
-		if matches(ctx, f.m, head) {
-			return f.name
+// A foreigner is a format that is not ours.
+type foreigner struct {
+	m    matcher
+	name string
+	read format // what it is read as where that was asked for, "" for never
+}
+
+var foreigners = []foreigner{
+	{archiver.SevenZip{}, "a 7z archive", ""},
+	{archiver.Rar{}, "a rar archive", ""},
+	{archiver.Xz{}, "xz data", formatXz},
+	{archiver.Bz2{}, "bzip2 data", formatBz2},
+	{archiver.Lz4{}, "lz4 data", ""},
+	{archiver.Lzip{}, "lzip data", ""},
+	{archiver.Sz{}, "snappy data", ""},
+}
+
+// foreignFormat gives the format that is not ours, nil when head is none that has a
+// magic number. archiver.Identify would ask the formats in random order, some of
+// which match by guessing: for these, brotli is one, the name counts.
+func foreignFormat(ctx context.Context, claim format, head []byte) *foreigner {
+	for i := range foreigners {
+		if matches(ctx, foreigners[i].m, head) {
+			return &foreigners[i]
 		}
 	}
-	return ""
+	if claim == formatBrotli {
+		return &foreigner{name: "brotli data by its name"}
+	}
+	return nil
 }

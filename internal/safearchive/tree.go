@@ -229,21 +229,28 @@ func (t *tree) addHard(path, target string) (int64, error) {
 	return n.size, err
 }
 
-// addLink takes a symbolic link into the tree. Where it leads is judged by
-// checkLinks, when all names are known.
-func (t *tree) addLink(path, target string) error {
+// addLink takes a symbolic link into the tree, whose target is set when it is
+// known.
+func (t *tree) addLink(path string) error {
+	i, err := t.add(path, Link, 0)
+	if err != nil {
+		return err
+	}
+	t.nodes[i].link = int32(len(t.links))
+	t.links = append(t.links, link{node: i})
+	return nil
+}
+
+// setTarget says where the link n leads. That is judged by checkLinks, when all
+// names are known.
+func (t *tree) setTarget(n int, path, target string) error {
 	if err := checkTarget(path, target, t.lim); err != nil {
 		return err
 	}
 	if target[0] == '/' {
 		return refuse(path, "link to the absolute path %s", quote(target))
 	}
-	i, err := t.add(path, Link, 0)
-	if err != nil {
-		return err
-	}
-	t.nodes[i].link = int32(len(t.links))
-	t.links = append(t.links, link{target: strings.Clone(target), node: i})
+	t.links[n].target = strings.Clone(target)
 	return t.keep(path, target)
 }
 

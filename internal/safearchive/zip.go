@@ -18,6 +18,7 @@ type Zip struct {
 	name    string
 	r       io.ReaderAt
 	lim     Limits
+	wheel   bool // the stricter rules of wheels
 	entries []Entry
 	places  []zipPlace // where the content of entries[i] is
 	buf     *bufio.Reader
@@ -32,13 +33,17 @@ type zipPlace struct {
 	method     uint16
 }
 
-// OpenZip reads the directory of the zip archive r, which is size bytes and
-// which messages call name. Everything but the content of files is checked
-// before it returns: a refusal is a [*RefusedError] or a [*LimitError].
+// OpenZip reads the directory of the zip archive r by the rules of wheels. It is
+// size bytes, and messages call it name. Everything but the content of files is
+// checked before it returns: a refusal is a [*RefusedError] or a [*LimitError].
 func OpenZip(name string, r io.ReaderAt, size int64, limits Limits) (*Zip, error) {
-	z := &Zip{name: name, r: r, lim: limits.withDefaults()}
+	z := &Zip{name: name, r: r, lim: limits.withDefaults(), wheel: true}
 	d := &zipDirectory{Zip: z, tree: newTree(&z.lim), size: size}
-	if err := d.read(); err != nil {
+	err := d.read()
+	if err == nil && d.total > d.lim.RatioAfter && d.total/d.lim.Ratio > d.size {
+		err = over("", LimitRatio, d.lim.Ratio)
+	}
+	if err != nil {
 		return nil, z.explain("", err)
 	}
 	return z, nil

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -25,6 +26,12 @@ const (
 	zipEndSize       = 22
 	zipEnd64Size     = 56
 	zipLocator64Size = 20
+)
+
+// Systems on which an entry was made, and which have Unix modes.
+const (
+	zipUnix = 3
+	zipMac  = 19
 )
 
 // The two methods that are read.
@@ -55,17 +62,22 @@ type zipDirectory struct {
 	*Zip
 	tree  *tree
 	size  int64 // of the archive
-	start int64 // of the directory
-	end   int64 // of the directory
-	count int64 // of entries
-	total int64 // bytes of all files
-	heads []zipHead
+	first int64 // where the first entry begins: behind a first line of a script
+	links []int // indexes in Zip.entries, in the order of tree.links
+	// targets are the lengths of what the links lead to.
+	targets []int64
+	start   int64 // of the directory
+	end     int64 // of the directory
+	count   int64 // of entries
+	total   int64 // bytes of all files
+	heads   []zipHead
 }
 
 // A zipHead is what a record says about an entry.
 type zipHead struct {
 	name       string
 	flags      uint16
+	utf8       bool // the name is
 	method     uint16
 	crc        uint32
 	compressed uint64
@@ -91,9 +103,6 @@ func (d *zipDirectory) read() error {
 	if _, err := r.ReadByte(); err != io.EOF {
 		return cmp.Or(err, refuse("", "is damaged: its directory has more than the %d entries that it says", d.count))
 	}
-	if d.total > d.lim.RatioAfter && d.total/d.lim.Ratio > d.size {
-		return over("", LimitRatio, d.lim.Ratio)
-	}
 	return d.locals()
 }
 
@@ -110,70 +119,92 @@ func (e *errorReader) Read(p []byte) (int, error) {
 
 // locate finds the directory by the record at the end.
 func (d *zipDirectory) locate() error {
-	var b [zipEndSize]byte
-	at := d.size - zipEndSize
-	if at < 0 {
-		return refuse("", "is no zip archive")
-	}
-	if err := d.readAt(b[:], at); err != nil {
+	tail, at, err := d.tail()
+	if err != nil {
 		return err
 	}
-	r := le(b[:])
-	if r.u32() != zipEnd {
-		// A comment would stand here, in which a second end can hide.
-		return refuse("", "is no zip archive, is cut, or has a comment at its end")
-	}
+	r := le(tail)
+	r = r[4:]
 	disk, dirDisk, here, total := r.u16(), r.u16(), r.u16(), r.u16()
-	size, start, comment := r.u32(), r.u32(), r.u16()
-	if comment != 0 {
-		return refuse("", "has a comment at its end")
-	}
+	size, start := r.u32(), r.u32()
 	d.start, d.end, d.count = int64(start), int64(start)+int64(size), int64(total)
+	endAt := int64(-1)
 	if total == math.MaxUint16 || size == math.MaxUint32 || start == math.MaxUint32 {
-		var err error
-		if at, err = d.locate64(at, total, size, start); err != nil {
+		if at, endAt, err = d.locate64(at, total, size, start); err != nil {
 			return err
 		}
 	} else if disk != 0 || dirDisk != 0 || here != total {
 		return refuse("", "is one of several volumes")
 	}
-	if d.start < 0 || d.end < d.start || d.end != at {
+	shift := at - d.end
+	switch {
+	case d.start < 0 || d.end < d.start || shift != 0 && (shift < 0 || shift != d.first):
 		return refuse("", "is damaged: its directory does not end where its end begins")
+	case endAt >= 0 && endAt+shift != at:
+		return refuse("", "is damaged: its end for large archives does not fit")
+	case shift > 0:
+		// The places are counted from the end of the script's first line.
+		d.r, d.size, d.first = io.NewSectionReader(d.r, shift, d.size-shift), d.size-shift, 0
 	}
 	return nil
 }
 
+// tail reads the record at the end, and says where it begins.
+func (d *zipDirectory) tail() ([]byte, int64, error) {
+	const most = zipEndSize + math.MaxUint16
+	n := min(d.size, most)
+	if d.wheel {
+		n = min(n, zipEndSize)
+	}
+	b := make([]byte, n)
+	if err := d.readAt(b, d.size-n); err != nil {
+		return nil, 0, err
+	}
+	// In a comment another end can hide: for readers of bundles the last is the
+	// end, whose comment is exactly what follows. Wheels have none.
+	i := bytes.LastIndex(b, []byte("PK\x05\x06"))
+	switch {
+	case i >= 0 && len(b)-i >= zipEndSize && int(binary.LittleEndian.Uint16(b[i+20:])) == len(b)-i-zipEndSize:
+		return b[i : i+zipEndSize], d.size - int64(len(b)-i), nil
+	case n < zipEndSize:
+		return nil, 0, refuse("", "is no zip archive")
+	case d.wheel:
+		return nil, 0, refuse("", "is no zip archive, is cut, or has a comment at its end")
+	}
+	return nil, 0, refuse("", "is no zip archive, is cut, or has bytes behind its end")
+}
+
 // locate64 reads the records that large archives have before their end.
-func (d *zipDirectory) locate64(end int64, total uint16, size, start uint32) (int64, error) {
+func (d *zipDirectory) locate64(end int64, total uint16, size, start uint32) (at, endAt int64, err error) {
 	bad := refuse("", "is damaged: its end for large archives does not fit")
-	at := end - zipLocator64Size - zipEnd64Size
+	at = end - zipLocator64Size - zipEnd64Size
 	if at < 0 {
-		return 0, bad
+		return 0, 0, bad
 	}
 	var b [zipEnd64Size + zipLocator64Size]byte
 	if err := d.readAt(b[:], at); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	r := le(b[:])
 	signature, length := r.u32(), r.u64()
 	r = r[4:] // versions
 	disk, dirDisk, here, count := r.u32(), r.u32(), r.u64(), r.u64()
 	bytes64, start64 := r.u64(), r.u64()
-	locator, locatorDisk, endAt, disks := r.u32(), r.u32(), r.u64(), r.u32()
+	locator, locatorDisk, at64, disks := r.u32(), r.u32(), r.u64(), r.u32()
 	switch {
-	case signature != zipEnd64 || locator != zipLocator64 || length != zipEnd64Size-12 || endAt != uint64(at):
-		return 0, bad
+	case signature != zipEnd64 || locator != zipLocator64 || length != zipEnd64Size-12 || at64 > uint64(at):
+		return 0, 0, bad
 	case disk != 0 || dirDisk != 0 || locatorDisk != 0 || disks > 1 || here != count:
-		return 0, refuse("", "is one of several volumes")
+		return 0, 0, refuse("", "is one of several volumes")
 	case total != math.MaxUint16 && uint64(total) != count,
 		size != math.MaxUint32 && uint64(size) != bytes64,
 		start != math.MaxUint32 && uint64(start) != start64:
-		return 0, refuse("", "is damaged: its two ends differ")
+		return 0, 0, refuse("", "is damaged: its two ends differ")
 	case count > uint64(d.size) || bytes64 > uint64(d.size) || start64 > uint64(d.size):
-		return 0, bad
+		return 0, 0, bad
 	}
 	d.start, d.end, d.count = int64(start64), int64(start64+bytes64), int64(count)
-	return at, nil
+	return at, int64(at64), nil
 }
 
 // central reads one record of the directory and judges it.
@@ -203,10 +234,12 @@ func (d *zipDirectory) central(in *bufio.Reader) error {
 	switch {
 	case disk != 0 && disk != math.MaxUint16:
 		return refuse("", "is one of several volumes")
-	case comment != 0:
+	case comment != 0 && d.wheel:
 		return refuse(h.name, "has a comment")
 	}
-	if err := h.extras(text[name:int(name)+int(extra)], true); err != nil {
+	// Info-ZIP does not mark what is UTF-8 on a Unix system.
+	h.utf8 = !d.wheel && (system == zipUnix || system == zipMac)
+	if err := h.extras(text[name:int(name)+int(extra)], true, d.wheel); err != nil {
 		return err
 	}
 	return d.accept(h, zipMode(system, attributes))
@@ -214,15 +247,15 @@ func (d *zipDirectory) central(in *bufio.Reader) error {
 
 // zipMode gives the Unix mode of an entry, 0 where the system had none.
 func zipMode(system uint16, attributes uint32) uint32 {
-	if system == 3 || system == 19 { // Unix, macOS
+	if system == zipUnix || system == zipMac {
 		return attributes >> 16
 	}
 	return 0
 }
 
 // extras looks through the extra fields of a record for sizes that do not fit
-// into it, and for a second name.
-func (h *zipHead) extras(b []byte, central bool) error {
+// into it, and for a second name, which says at best that the first is UTF-8.
+func (h *zipHead) extras(b []byte, central, wheel bool) error {
 	seen := false
 	for len(b) > 0 {
 		r := le(b)
@@ -235,7 +268,11 @@ func (h *zipHead) extras(b []byte, central bool) error {
 		}
 		switch id {
 		case zipExtraUnicode:
-			return refuse(h.name, "has a second name")
+			const own = 5 // a version, and a checksum of the name
+			if wheel || n < own || string(r[own:n]) != h.name {
+				return refuse(h.name, "has a second name")
+			}
+			h.utf8 = true
 		case zipExtra64:
 			if seen {
 				return refuse(h.name, "is damaged: its sizes occur twice")
@@ -273,24 +310,28 @@ func (h *zipHead) sizes64(r le, central bool) bool {
 // accept checks an entry and takes it into the tree.
 func (d *zipDirectory) accept(h zipHead, mode uint32) error {
 	isDir := strings.HasSuffix(h.name, "/")
-	if why := h.check(mode, isDir); why != "" {
+	isLink := mode&zipTypeMask == zipTypeLink && !d.wheel
+	if why := h.check(mode, isDir, d.wheel); why != "" {
 		return refuse(h.name, "%s", why)
 	}
 	e := Entry{Path: strings.TrimSuffix(h.name, "/"), Type: File, X: mode&0o111 != 0, Size: int64(h.size)}
-	if isDir {
+	if !d.wheel {
+		var top bool
+		if e.Path, top = canonical(h.name, isDir); top {
+			return d.top(h, isDir)
+		}
+		e.X = mode&0o100 != 0
+	}
+	switch {
+	case isDir:
 		e.Type, e.X = Dir, false
+	case isLink:
+		e.Type, e.X, e.Size = Link, false, 0
 	}
 	if err := checkName(e.Path, &d.lim); err != nil {
 		return err
 	}
-	switch {
-	case h.size > uint64(d.lim.File):
-		return over(e.Path, LimitFile, d.lim.File)
-	case int64(h.size) > d.lim.Total-d.total:
-		return over(e.Path, LimitTotal, d.lim.Total)
-	}
-	d.total += e.Size
-	if _, err := d.tree.add(e.Path, e.Type, e.Size); err != nil {
+	if err := d.add(h, e); err != nil {
 		return err
 	}
 	h.entry = len(d.entries)
@@ -299,23 +340,63 @@ func (d *zipDirectory) accept(h zipHead, mode uint32) error {
 	return nil
 }
 
+// top takes an entry for the top directory, which is none of the tree.
+func (d *zipDirectory) top(h zipHead, isDir bool) error {
+	if !isDir {
+		return refuse(h.name, "name of a directory on something else")
+	}
+	h.entry = -1
+	d.heads = append(d.heads, h)
+	return d.tree.addRoot()
+}
+
+// add takes e into the tree. The target of a link is its content, which is read
+// when its place is known.
+func (d *zipDirectory) add(h zipHead, e Entry) error {
+	switch {
+	case e.Type == Link && h.size > uint64(d.lim.Path):
+		return over(e.Path, LimitPath, d.lim.Path)
+	case e.Type == Link:
+		d.links, d.targets = append(d.links, len(d.entries)), append(d.targets, int64(h.size))
+		return d.tree.addLink(e.Path)
+	case h.size > uint64(d.lim.File):
+		return over(e.Path, LimitFile, d.lim.File)
+	case int64(h.size) > d.lim.Total-d.total:
+		return over(e.Path, LimitTotal, d.lim.Total)
+	}
+	d.total += e.Size
+	_, err := d.tree.add(e.Path, e.Type, e.Size)
+	return err
+}
+
+// The types in a Unix mode.
+const (
+	zipTypeMask = 0o170000
+	zipTypeFile = 0o100000
+	zipTypeDir  = 0o040000
+	zipTypeLink = 0o120000
+)
+
 // check says what is wrong with an entry but for its name, "" for nothing.
-func (h *zipHead) check(mode uint32, isDir bool) string {
-	const typeMask, typeFile, typeDir, typeLink = 0o170000, 0o100000, 0o040000, 0o120000
+func (h *zipHead) check(mode uint32, isDir, wheel bool) string {
 	isASCII := !strings.ContainsFunc(h.name, func(r rune) bool { return r >= 0x80 })
-	switch kind := mode & typeMask; {
+	switch kind := mode & zipTypeMask; {
 	case h.flags&^(zipFlagLevel|zipFlagDescriptor|zipFlagUTF8) != 0:
 		return "is encrypted, or of a kind that is not read"
 	case h.method != zipStored && h.method != zipDeflated:
 		return "is compressed by a method other than deflate"
-	case !isASCII && h.flags&zipFlagUTF8 == 0:
+	case !isASCII && h.flags&zipFlagUTF8 == 0 && !h.utf8:
 		return "name is not marked as UTF-8"
-	case kind == typeLink:
+	case kind == zipTypeLink && wheel:
 		return "is a symbolic link"
-	case kind == typeDir && !isDir, kind == typeFile && isDir:
+	case kind == zipTypeLink && isDir:
+		return "is a link by its mode and a directory by its name"
+	case kind == zipTypeDir && !isDir, kind == zipTypeFile && isDir:
 		return "is a directory by its mode or by its name, not by both"
-	case kind != 0 && kind != typeFile && kind != typeDir:
+	case kind != 0 && kind != zipTypeFile && kind != zipTypeDir && kind != zipTypeLink:
 		return "is a device"
+	case mode&0o7000 != 0 && !wheel:
+		return fmt.Sprintf("mode %#o has a setuid, setgid or sticky bit", mode&0o7777)
 	case isDir && h.size != 0:
 		return "is a directory with content"
 	case h.method == zipStored && h.compressed != h.size:
@@ -329,7 +410,7 @@ func (h *zipHead) check(mode uint32, isDir bool) string {
 func (d *zipDirectory) locals() error {
 	slices.SortFunc(d.heads, func(a, b zipHead) int { return cmp.Compare(a.offset, b.offset) })
 	d.places = make([]zipPlace, len(d.entries))
-	end := int64(0)
+	end := d.first
 	for i := range d.heads {
 		h := &d.heads[i]
 		switch {
@@ -342,7 +423,9 @@ func (d *zipDirectory) locals() error {
 		if err != nil {
 			return err
 		}
-		d.places[h.entry] = zipPlace{h.dataStart, int64(h.compressed), h.crc, h.method}
+		if h.entry >= 0 {
+			d.places[h.entry] = zipPlace{h.dataStart, int64(h.compressed), h.crc, h.method}
+		}
 		end = next
 	}
 	if end != d.start {
@@ -381,7 +464,7 @@ func (d *zipDirectory) local(h *zipHead) (int64, error) {
 	if l.name != h.name {
 		return 0, refuse(h.name, "is called %s where it begins", quote(l.name))
 	}
-	if err := l.extras(text[nameLen:], false); err != nil {
+	if err := l.extras(text[nameLen:], false, d.wheel); err != nil {
 		return 0, err
 	}
 	h.dataStart = at + int64(len(text))
@@ -389,15 +472,24 @@ func (d *zipDirectory) local(h *zipHead) (int64, error) {
 		return 0, refuse(h.name, "is damaged: it runs into the directory")
 	}
 	end := h.dataStart + int64(h.compressed)
-	isLater := h.flags&zipFlagDescriptor != 0 && l.crc == 0 && l.size == 0 && l.compressed == 0
-	isSame := l.crc == h.crc && l.size == h.size && l.compressed == h.compressed
-	if l.flags != h.flags || l.method != h.method || !isLater && !isSame {
+	if l.flags != h.flags || l.method != h.method || !h.agrees(&l, d.wheel) {
 		return 0, refuse(h.name, "differs between its own header and the directory")
 	}
 	if h.flags&zipFlagDescriptor == 0 {
 		return end, nil
 	}
 	return d.descriptor(h, end)
+}
+
+// agrees reports whether the local header l says of the content what the directory
+// says, or leaves it to the descriptor: in a wheel all of it.
+func (h *zipHead) agrees(l *zipHead, wheel bool) bool {
+	later := h.flags&zipFlagDescriptor != 0
+	if wheel && later && uint64(l.crc)|l.size|l.compressed != 0 {
+		later = false
+	}
+	said := func(here, there uint64) bool { return here == there || later && here == 0 }
+	return said(uint64(l.crc), uint64(h.crc)) && said(l.size, h.size) && said(l.compressed, h.compressed)
 }
 
 // descriptor reads what follows the content where sizes were not known before:
