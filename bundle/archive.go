@@ -1,25 +1,22 @@
 package bundle
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // ArchiveOptions are the settings of [App.Archive].
 type ArchiveOptions struct {
-	Tool string // name and version of the tool, for the manifest
+	Type ArchiveType // "" means TarZst
+	Tool string      // name and version of the tool, for the manifest
 	// Progress is called after every piece with the bytes of content that are
 	// written and that there are. It may be nil.
 	Progress func(done, total int64)
 }
 
-// Archive writes the application as a zstd-compressed tar: the manifest, then
-// every entry in canonical order, with nothing of the host, the user, the
+// Archive writes the application as an archive: the manifest, then every entry in canonical order, with nothing of the host, the user, the
 // clock or the umask. The files are read a second time; when one is not what
 // [Load] saw, the error wraps [ErrChanged] and names it, and what was written
 // so far must be thrown away.
@@ -32,15 +29,15 @@ func (a *App) Archive(ctx context.Context, w io.Writer, opts ArchiveOptions) err
 			return fmt.Errorf("%s: a %s cannot be archived", e.Path, specialName(e.Mode))
 		}
 	}
-	manifest, err := a.Manifest(opts.Tool).Encode()
+	manifest, _, err := a.encodeManifest(opts.Tool, opts.Type)
 	if err != nil {
 		return err
 	}
-	return a.archive(ctx, w, manifest, opts.Progress)
+	return a.archive(ctx, opts.Type, w, manifest, opts.Progress)
 }
 
 // archive is Archive with a manifest that is written already.
-func (a *App) archive(ctx context.Context, w io.Writer, manifest []byte, progress func(done, total int64)) error {
+func (a *App) archive(ctx context.Context, t ArchiveType, w io.Writer, manifest []byte, progress func(done, total int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r := newReadAhead(ctx, a)
 	done := make(chan struct{})
@@ -48,46 +45,29 @@ func (a *App) archive(ctx context.Context, w io.Writer, manifest []byte, progres
 		defer close(done)
 		r.run()
 	}()
-	err := a.compress(ctx, w, manifest, r, progress)
+	err := a.pack(ctx, t, w, manifest, r, progress)
 	cancel()
 	<-done
 	return err
 }
 
-func (a *App) compress(ctx context.Context, w io.Writer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
-	zw, err := zstd.NewWriter(w,
-		zstd.WithEncoderLevel(zstd.SpeedDefault), // "3"
-		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(true),
-		zstd.WithWindowSize(8<<20))
+func (a *App) pack(ctx context.Context, t ArchiveType, w io.Writer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
+	p, err := newPacker(t, w)
 	if err != nil {
 		return err
 	}
-	tw := tar.NewWriter(zw)
-	err = a.writeTar(ctx, tw, manifest, r, progress)
-	if err != nil {
-		discard(zw)
+	if err := a.writeEntries(ctx, p, manifest, r, progress); err != nil {
+		p.discard()
 		return err
 	}
-	if err := tw.Close(); err != nil {
-		discard(zw)
-		return err
-	}
-	return zw.Close()
+	return p.end()
 }
 
-// discard frees the compressor after a failure.
-func discard(zw *zstd.Encoder) {
-	zw.Reset(nil)
-	_ = zw.Close() // it writes nothing any more
-}
-
-func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
-	head := tarHeader(&Entry{Path: manifestPath, Type: File, Size: int64(len(manifest))})
-	if err := tw.WriteHeader(head); err != nil {
+func (a *App) writeEntries(ctx context.Context, w packer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
+	if err := w.begin(&Entry{Path: manifestPath, Type: File, Size: int64(len(manifest))}); err != nil {
 		return err
 	}
-	if _, err := tw.Write(manifest); err != nil {
+	if _, err := w.Write(manifest); err != nil {
 		return err
 	}
 	var done int64
@@ -97,7 +77,7 @@ func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := tw.WriteHeader(tarHeader(e)); err != nil {
+		if err := w.begin(e); err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
 		if e.Type != File {
@@ -108,7 +88,7 @@ func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *
 			if err != nil {
 				return err
 			}
-			if _, err := tw.Write(p); err != nil {
+			if _, err := w.Write(p); err != nil {
 				return err
 			}
 			left -= int64(len(p))
@@ -123,23 +103,6 @@ func (a *App) writeTar(ctx context.Context, tw *tar.Writer, manifest []byte, r *
 		return err
 	}
 	return nil
-}
-
-// tarHeader gives a header that says what the digest covers and nothing else.
-func tarHeader(e *Entry) *tar.Header {
-	h := &tar.Header{Name: e.Path, Mode: 0o644, Format: tar.FormatUnknown}
-	switch e.Type {
-	case Dir:
-		h.Typeflag, h.Name, h.Mode = tar.TypeDir, e.Path+"/", 0o755
-	case Link:
-		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, e.Link, 0o777
-	default:
-		h.Typeflag, h.Size = tar.TypeReg, e.Size
-		if e.X {
-			h.Mode = 0o755
-		}
-	}
-	return h
 }
 
 func (a *App) size() int64 {

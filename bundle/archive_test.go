@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,12 +46,12 @@ func richApp(t testing.TB, dir string) {
 	must(t, os.RemoveAll(filepath.Join(dir, ".appbundle/env")))
 }
 
-func archiveOf(t testing.TB, dir string) []byte {
+func archiveOf(t testing.TB, dir string, kind ArchiveType) []byte {
 	t.Helper()
 	app, err := Load(dir)
 	must(t, err)
 	var b bytes.Buffer
-	must(t, app.Archive(t.Context(), &b, ArchiveOptions{Tool: "test"}))
+	must(t, app.Archive(t.Context(), &b, ArchiveOptions{Type: kind, Tool: "test"}))
 	return b.Bytes()
 }
 
@@ -62,7 +63,10 @@ func TestArchiveIsReproducible(t *testing.T) {
 	must(t, os.Chmod(base, 0o755))
 	one := filepath.Join(base, "one")
 	richApp(t, one)
-	want := archiveOf(t, one)
+	want := map[ArchiveType][]byte{}
+	for _, kind := range ArchiveTypes() {
+		want[kind] = archiveOf(t, one, kind)
+	}
 
 	old := syscall.Umask(0o077)
 	two := filepath.Join(base, "two with spaces")
@@ -80,14 +84,15 @@ func TestArchiveIsReproducible(t *testing.T) {
 	}))
 	for _, procs := range []int{1, 2, 7} {
 		prev := runtime.GOMAXPROCS(procs)
-		got := archiveOf(t, two)
-		runtime.GOMAXPROCS(prev)
-		if !bytes.Equal(got, want) {
-			t.Errorf("GOMAXPROCS %d: another archive", procs)
+		for kind := range want {
+			if got := archiveOf(t, two, kind); !bytes.Equal(got, want[kind]) {
+				t.Errorf("GOMAXPROCS %d: another %s", procs, kind)
+			}
 		}
+		runtime.GOMAXPROCS(prev)
 	}
 	if os.Getuid() == 0 {
-		if got := asUser(t, two); !bytes.Equal(got, want) {
+		if got := asUser(t, two); !bytes.Equal(got, want[TarZst]) {
 			t.Error("as another user: another archive")
 		}
 	}
@@ -155,17 +160,28 @@ func childEnd(err error) {
 }
 
 // TestRoundTrip builds, verifies, opens and unpacks; the digest is the same
-// everywhere, and what was unpacked builds the same archive again.
+// everywhere and in every format, and what was unpacked builds the same archive
+// again.
 func TestRoundTrip(t *testing.T) {
+	digests := map[string]bool{}
+	for _, kind := range ArchiveTypes() {
+		t.Run(string(kind), func(t *testing.T) { digests[roundTrip(t, kind)] = true })
+	}
+	if len(digests) != 1 {
+		t.Errorf("the formats have the digests %v", digests)
+	}
+}
+
+func roundTrip(t *testing.T, kind ArchiveType) string {
 	base := t.TempDir()
 	dir, out := filepath.Join(base, "shop"), filepath.Join(base, "out")+"/"
 	richApp(t, dir)
 	app, err := Load(dir)
 	must(t, err)
 	var done, total int64
-	res, err := Build(t.Context(), app, BuildOptions{Output: out, Tool: "test", Progress: func(d, n int64) { done, total = d, n }})
+	res, err := Build(t.Context(), app, BuildOptions{Output: out, Type: kind, Tool: "test", Progress: func(d, n int64) { done, total = d, n }})
 	must(t, err)
-	if want := filepath.Join(out, "shop-1.0.0-any.tar.zst"); res.Path != want {
+	if want := filepath.Join(out, "shop-1.0.0-any."+string(kind)); res.Path != want {
 		t.Errorf("Path = %s, want %s", res.Path, want)
 	}
 	if done != total || total != res.Bytes {
@@ -190,12 +206,13 @@ func TestRoundTrip(t *testing.T) {
 	if opened.Name != "shop" || opened.Version != "1.0.0" || opened.Entrypoint.Interface != schema.WSGI {
 		t.Errorf("Open = %s %s %s", opened.Name, opened.Version, opened.Entrypoint.Interface)
 	}
-	if want, err := os.ReadFile(res.Path); err != nil || !bytes.Equal(archiveOf(t, unpacked), want) {
+	if want, err := os.ReadFile(res.Path); err != nil || !bytes.Equal(archiveOf(t, unpacked, kind), want) {
 		t.Errorf("the unpacked directory makes another archive (%v)", err)
 	}
 	if rep.Files != res.Files || rep.Bytes != res.Bytes || rep.Manifest.Target != "any" {
 		t.Errorf("Verify = %d files, %d bytes; Build = %d, %d", rep.Files, rep.Bytes, res.Files, res.Bytes)
 	}
+	return res.Digest
 }
 
 // TestDigestCovers shows that each part of an entry is part of the digest.
@@ -284,10 +301,14 @@ func TestOwnArchivesStayOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shop")
 	richApp(t, dir)
 	var digests []string
-	for _, out := range []string{"", "dist/", "", "dist/", "other.tar.zst", "other.tar.zst"} {
+	for _, out := range []string{"", "dist/", "", "dist/", "zip", "tar.gz", "tar", "zip", "other.tar.zst", "other.tar.zst"} {
 		app, err := Load(dir)
 		must(t, err)
-		res, err := Build(t.Context(), app, BuildOptions{Output: dir + "/" + out})
+		opts := BuildOptions{Output: dir + "/" + out}
+		if slices.Contains(ArchiveTypes(), ArchiveType(out)) {
+			opts = BuildOptions{Output: dir, Type: ArchiveType(out)}
+		}
+		res, err := Build(t.Context(), app, opts)
 		must(t, err)
 		digests = append(digests, res.Digest)
 		if strings.HasPrefix(out, "other") {
@@ -353,13 +374,20 @@ func TestFaults(t *testing.T) {
 	write(t, dir, txtar.Parse([]byte(goodApp)), "")
 	app, err := Load(dir)
 	must(t, err)
+	for _, kind := range ArchiveTypes() {
+		t.Run(string(kind), func(t *testing.T) { faults(t, app, kind) })
+	}
+}
+
+func faults(t *testing.T, app *App, kind ArchiveType) {
+	base := t.TempDir()
 	var archive string
 	n := 0
 	t.Run("build", func(t *testing.T) {
 		for fault := range atomicfile.Faults() {
 			out := filepath.Join(base, strconv.Itoa(n)) + "/"
 			n++
-			res, err := Build(t.Context(), app, BuildOptions{Output: out, fs: fault.FS()})
+			res, err := Build(t.Context(), app, BuildOptions{Output: out, Type: kind, fs: fault.FS()})
 			if (err != nil) != fault.Hit() {
 				t.Fatalf("%v: got %v", fault, err)
 			}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,16 +16,16 @@ import (
 	"appbundle/schema"
 )
 
-// archiveSuffix is the one kind of archive that is written today.
-const archiveSuffix = ".tar.zst"
-
 // BuildOptions are the settings of [Build].
 type BuildOptions struct {
 	// Output is the file to write, or the directory that the archive goes into
 	// under its own name: when it exists as one, or ends in a slash. "" means
 	// the working directory.
 	Output string
-	Tool   string // name and version of the tool, for the manifest
+	// Type is the format. "" means that of the suffix of Output, else TarZst; it is
+	// an error when the two say different things.
+	Type ArchiveType
+	Tool string // name and version of the tool, for the manifest
 	// Run runs the command of [build] in dir and waits for it. It is asked only
 	// when app.ini has one; the package itself starts no process.
 	Run func(ctx context.Context, argv []string, dir string) error
@@ -100,7 +101,7 @@ func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
 	if app.Dir == "" {
 		return nil, &UsageError{app.ArchivePath + ": is an archive already"}
 	}
-	out, err := parseOutput(opts.Output)
+	out, err := parseOutput(opts.Output, opts.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func Build(ctx context.Context, app *App, opts BuildOptions) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := built.write(ctx, out.place(built), opts)
+	res, err := built.write(ctx, out.place(built), out.kind, opts)
 	if err != nil {
 		if made {
 			err = withCleanup(err, os.Remove(out.dir))
@@ -130,7 +131,7 @@ func Prepare(ctx context.Context, app *App, opts BuildOptions) (*App, []Finding,
 	if app.Dir == "" {
 		return nil, nil, &UsageError{app.ArchivePath + ": is an archive already"}
 	}
-	out, err := parseOutput(opts.Output)
+	out, err := parseOutput(opts.Output, opts.Type)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -181,11 +182,11 @@ func (a *App) without(out *output, noEnv bool) *App {
 }
 
 // write archives a at path.
-func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Result, error) {
+func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildOptions) (*Result, error) {
 	if err := a.fits(path); err != nil {
 		return nil, err
 	}
-	manifest, digest, err := a.encodeManifest(opts.Tool)
+	manifest, digest, err := a.encodeManifest(opts.Tool, t)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (a *App) write(ctx context.Context, path string, opts BuildOptions) (*Resul
 		return nil, err
 	}
 	w := &countingWriter{f: f}
-	if err := a.archive(ctx, w, manifest, opts.Progress); err != nil {
+	if err := a.archive(ctx, t, w, manifest, opts.Progress); err != nil {
 		return nil, withCleanup(err, f.Abort())
 	}
 	if err := f.Commit(); err != nil {
@@ -222,8 +223,9 @@ func (a *App) fits(path string) error {
 }
 
 // encodeManifest keeps the manifest in memory no longer than it takes.
-func (a *App) encodeManifest(tool string) (data []byte, digest string, err error) {
+func (a *App) encodeManifest(tool string, t ArchiveType) (data []byte, digest string, err error) {
 	m := a.Manifest(tool)
+	m.Compressor = t.compressor()
 	data, err = m.Encode()
 	return data, m.Digest, err
 }
@@ -244,11 +246,15 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 type output struct {
 	dir  string // absolute
 	name string // "" for the archive's own
-	make bool   // the directory, where it does not exist
+	kind ArchiveType
+	make bool // the directory, where it does not exist
 }
 
-// parseOutput decides what -o means.
-func parseOutput(o string) (*output, error) {
+// parseOutput decides what -o means, and with it the type of the archive.
+func parseOutput(o string, t ArchiveType) (*output, error) {
+	if t != "" && !slices.Contains(ArchiveTypes(), t) {
+		return nil, &UsageError{fmt.Sprintf("there are no archives of the type %q", string(t))}
+	}
 	asDir := o == "" || strings.HasSuffix(o, "/") || strings.HasSuffix(o, string(filepath.Separator))
 	abs, err := filepath.Abs(o)
 	if err != nil {
@@ -257,24 +263,29 @@ func parseOutput(o string) (*output, error) {
 	info, err := os.Stat(abs)
 	switch {
 	case err == nil && info.IsDir():
-		return &output{dir: abs}, nil
+		return &output{dir: abs, kind: cmp.Or(t, TarZst)}, nil
 	case err == nil && asDir:
 		return nil, &UsageError{fmt.Sprintf("%s: is no directory", o)}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	case asDir:
-		return &output{dir: abs, make: true}, nil
-	case !strings.HasSuffix(abs, archiveSuffix) || filepath.Base(abs) == archiveSuffix:
-		return nil, &UsageError{fmt.Sprintf("%s: an archive is called NAME%s (a directory ends in a slash)", o, archiveSuffix)}
+		return &output{dir: abs, kind: cmp.Or(t, TarZst), make: true}, nil
 	}
-	return &output{dir: filepath.Dir(abs), name: filepath.Base(abs)}, nil
+	suffix, ok := archiveType(filepath.Base(abs))
+	switch {
+	case !ok && t == "":
+		return nil, &UsageError{fmt.Sprintf("%s: an archive is called NAME.tar.zst, NAME.tar.gz, NAME.zip or NAME.tar (a directory ends in a slash)", o)}
+	case !ok || t != "" && suffix != t:
+		return nil, &UsageError{fmt.Sprintf("%s: an archive of the type %s is called NAME.%s", o, t, t)}
+	}
+	return &output{dir: filepath.Dir(abs), name: filepath.Base(abs), kind: suffix}, nil
 }
 
 func (o *output) place(a *App) string {
 	if o.name != "" {
 		return filepath.Join(o.dir, o.name)
 	}
-	return filepath.Join(o.dir, a.ArchiveName())
+	return filepath.Join(o.dir, a.ArchiveName(o.kind))
 }
 
 // makeDir makes the directory that was asked for with a slash.

@@ -104,12 +104,21 @@ func TestBuildRefuses(t *testing.T) {
 	richApp(t, dir)
 	app, err := Load(dir)
 	must(t, err)
-	for _, c := range []struct{ out, want string }{
-		{base + "/a.zip", "a.zip: an archive is called NAME.tar.zst (a directory ends in a slash)"},
-		{base + "/.tar.zst", ".tar.zst: an archive is called NAME.tar.zst (a directory ends in a slash)"},
-		{base + "/shop/app.ini/", "app.ini/: is no directory"},
+	const called = "an archive is called NAME.tar.zst, NAME.tar.gz, NAME.zip or NAME.tar (a directory ends in a slash)"
+	for _, c := range []struct {
+		out, want string
+		kind      ArchiveType
+	}{
+		{base + "/a.tgz", "a.tgz: " + called, ""},
+		{base + "/.tar.zst", ".tar.zst: " + called, ""},
+		{base + "/.zip", ".zip: " + called, ""},
+		{base + "/shop/app.ini/", "app.ini/: is no directory", ""},
+		{base + "/a.tar.gz", "a.tar.gz: an archive of the type zip is called NAME.zip", Zip},
+		{base + "/a.tar.gz", "a.tar.gz: an archive of the type tar is called NAME.tar", Tar},
+		{base + "/a", "a: an archive of the type tar is called NAME.tar", Tar},
+		{base, `there are no archives of the type "rar"`, "rar"},
 	} {
-		_, err := Build(t.Context(), app, BuildOptions{Output: c.out})
+		_, err := Build(t.Context(), app, BuildOptions{Output: c.out, Type: c.kind})
 		var usage *UsageError
 		if !errors.As(err, &usage) || !strings.HasSuffix(err.Error(), c.want) {
 			t.Errorf("Build(%q): %v, want a usage error %s", c.out, err, c.want)

@@ -9,17 +9,13 @@ import (
 	"appbundle/schema"
 )
 
-// compressor is what an archive is compressed with, for its manifest: other
-// releases may write other bytes of the same content.
-const compressor = "github.com/klauspost/compress/zstd v1.20.4, level 3"
-
 // Digest gives the identity of the application: the digest of STANDARD.md over
 // its entries. Owner, times, the modes of the host and the compressor never
 // change it.
 func (a *App) Digest() string { return schema.TreeDigest(a.manifestEntries()) }
 
-// Manifest says what is in the application. tool is the name and version of
-// the program that writes it.
+// Manifest says what is in the application, for an archive of the default type.
+// tool is the name and version of the program that writes it.
 func (a *App) Manifest(tool string) *schema.Manifest {
 	entries := a.manifestEntries()
 	return &schema.Manifest{
@@ -30,7 +26,7 @@ func (a *App) Manifest(tool string) *schema.Manifest {
 		Interface:  a.Entrypoint.Interface,
 		Target:     a.Target(),
 		Tool:       tool,
-		Compressor: compressor,
+		Compressor: TarZst.compressor(),
 		Entries:    entries,
 	}
 }
@@ -65,15 +61,15 @@ func (a *App) Target() string {
 	return "any"
 }
 
-// ArchiveName is the name of the application's archive.
-func (a *App) ArchiveName() string {
-	return a.Name + "-" + a.Version + "-" + a.Target() + archiveSuffix
+// ArchiveName is the name of the application's archive of the type.
+func (a *App) ArchiveName(t ArchiveType) string {
+	return a.Name + "-" + a.Version + "-" + a.Target() + "." + string(t)
 }
 
-var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|(cp3[0-9]+t?-)?[a-z]+[a-z0-9]*_[a-z0-9_]+)\.tar\.zst$`)
+var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|(cp3[0-9]+t?-)?[a-z]+[a-z0-9]*_[a-z0-9_]+)\.(tar\.zst|tar\.gz|zip|tar)$`)
 
 // isOwnArchive reports whether p has the name of an archive of the
-// application, of any version. One that was built into the directory does not
+// application, of any version and type. One that was built into the directory does not
 // enter the next.
 func isOwnArchive(name, p string) bool {
 	tail, ok := strings.CutPrefix(path.Base(p), name)

@@ -101,7 +101,7 @@ func TestBuildFits(t *testing.T) {
 		{App{Entries: []Entry{{Path: "a", Type: File, Size: 6 << 30}, {Path: "b", Type: File, Size: 6 << 30}}}, "would hold 12884901888 bytes, more than 10468982784"},
 		{App{Entries: make([]Entry, safearchive.DefaultEntries-1)}, "would have 500001 entries, more than 500000"},
 	} {
-		_, err := c.app.write(t.Context(), dir+"/a.tar.zst", BuildOptions{})
+		_, err := c.app.write(t.Context(), dir+"/a.tar.zst", TarZst, BuildOptions{})
 		var refused *RefusedError
 		if !errors.As(err, &refused) || refused.Reason != c.want {
 			t.Errorf("write: %v, want %s", err, c.want)

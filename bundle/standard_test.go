@@ -81,9 +81,11 @@ func TestDigestExample(t *testing.T) {
 func TestCompressorIsTheLinkedOne(t *testing.T) {
 	data, err := os.ReadFile("../go.mod")
 	must(t, err)
-	module, rest, _ := strings.Cut(compressor, "/zstd ")
-	version, _, _ := strings.Cut(rest, ",")
-	if !strings.Contains(string(data), module+" "+version) {
-		t.Errorf("go.mod has not %s %s", module, version)
+	for kind, part := range map[ArchiveType]string{TarZst: "/zstd ", TarGz: "/gzip ", Zip: "/flate "} {
+		module, rest, _ := strings.Cut(kind.compressor(), part)
+		version, _, _ := strings.Cut(rest, ",")
+		if !strings.Contains(string(data), module+" "+version) {
+			t.Errorf("go.mod has not %s %s", module, version)
+		}
 	}
 }

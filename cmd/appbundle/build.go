@@ -17,12 +17,17 @@ import (
 func newBuildCmd(g *globals, out *printer) *cobra.Command {
 	var opts bundle.BuildOptions
 	o := packageOptions{format: textFormat()}
+	kind := choice{}
+	for _, t := range bundle.ArchiveTypes() {
+		kind.allowed = append(kind.allowed, string(t))
+	}
 	cmd := &cobra.Command{
 		Use:   "build [DIR]",
 		Short: "write a reproducible archive of an app directory, or Linux packages",
 		Long: `Build runs the command that [build] of app.ini names, checks the directory, and
-writes an archive of it: NAME-VERSION-TARGET.tar.zst. The same content gives
-the same bytes. It prints the digest of the content and the archive's path.
+writes an archive of it: NAME-VERSION-TARGET.tar.zst, or another type. The same content
+gives the same bytes, and the same digest in each type. It prints the digest of the
+content and the archive's path.
 
 An app with a lock is packed with the environment that appbundle install made
 of it, for one Python and platform; with --no-env the host makes it.
@@ -40,9 +45,10 @@ Nothing is written when the check has an error, and nothing half is left
 when the build fails or is interrupted.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(opts.NoEnv); err != nil {
+			if err := o.check(opts.NoEnv, kind.value); err != nil {
 				return &usageError{err: err}
 			}
+			opts.Type = bundle.ArchiveType(kind.value)
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
 				return runBuild(ctx, g, out, dirArg(args), opts, o)
 			})
@@ -52,6 +58,7 @@ when the build fails or is interrupted.`,
 	flags.SortFlags = false
 	flags.StringVarP(&opts.Output, "output", "o", "",
 		"write to `PATH`: a file, or a directory when it exists as one or ends in a slash")
+	flags.Var(&kind, "type", "write a `tar.zst`, tar.gz, zip or tar (default: what the suffix of -o says, else tar.zst)")
 	flags.BoolVar(&opts.NoEnv, "no-env", false, "leave the environment out")
 	flags.BoolVar(&o.rpm, "rpm", false, "write an RPM")
 	flags.BoolVar(&o.deb, "deb", false, "write a Debian package")

@@ -56,9 +56,12 @@ func (o *packageOptions) maxFile() int64 {
 }
 
 // check refuses flags that mean nothing.
-func (o *packageOptions) check(noEnv bool) error {
+func (o *packageOptions) check(noEnv bool, archive string) error {
 	if err := o.checkLayout(); err != nil {
 		return err
+	}
+	if archive != "" && o.any() {
+		return errors.New("--type: is for archives, and packages are asked for")
 	}
 	if noEnv && o.any() {
 		return errors.New("--no-env: nobody makes an environment where a package is installed")

@@ -19,12 +19,16 @@ func newUnpackCmd(out *printer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unpack ARCHIVE DIR",
 		Short: "make an app directory of an archive",
-		Long: `Unpack verifies an archive and makes the directory DIR of it, which must not
-exist. An environment in it is given an interpreter of this host, which must
+		Long: `Unpack verifies an archive of any type that build writes, and makes the directory
+DIR of it, which must not exist. An environment in it is given an interpreter of this host, which must
 have its version; without one, it prints the commands that make the environment.
 
 The directory appears when the last byte has been found good; an archive that
-is refused, or is for another host, leaves nothing.`,
+is refused, or is for another host, leaves nothing.
+
+An archive that others made has no manifest to compare it with: --no-manifest takes
+it, also as tar.xz or tar.bz2, and keeps its directories. What is not safe to unpack
+is refused all the same.`,
 		Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
@@ -34,7 +38,7 @@ is refused, or is for another host, leaves nothing.`,
 	}
 	cmd.Flags().StringVar(&python, "python", "", "give the environment the interpreter `PATH`, or that of a version")
 	cmd.Flags().BoolVar(&noManifest, "no-manifest", false,
-		"take an archive that others made: it has no manifest to compare it with")
+		"take an archive that others made, which has no manifest")
 	return cmd
 }
 
