@@ -12,6 +12,11 @@
 // Each value that a message may point at carries a [Pos]. Lines and columns
 // count from 1, columns in bytes; 0 means "not one line" or "the whole line".
 //
+// # Editing
+//
+// [EditRequirements], [EditExternal] and [EditAppINI] change lines of a file that
+// a person wrote, and leave its comments, its order and its line ends alone.
+//
 // # Limits
 //
 // A file is at most [MaxFile] bytes of UTF-8, with or without a byte order
