@@ -1,11 +1,13 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"appbundle/schema"
 )
@@ -19,11 +21,29 @@ import (
 // The error says that the directory could not be read, or is the
 // [schema.Problems] of app.ini, of a dependencies.txt that cannot be read, or
 // of an entrypoint that leads out of the directory.
-func Survey(dir string, cfg *schema.Config) (*App, error) {
+func Survey(dir string, cfg *schema.Config) (*App, error) { return survey(dir, cfg, nil) }
+
+// SurveyChanged is [Survey] of the directory as it would be if the files of
+// changed, by their paths, had that content. A file that is not there is one of
+// the application then.
+func SurveyChanged(dir string, changed map[string][]byte) (*App, error) {
+	return survey(dir, nil, changed)
+}
+
+func survey(dir string, cfg *schema.Config, changed map[string][]byte) (*App, error) {
 	a, err := list(dir, false)
 	if err != nil {
 		return nil, err
 	}
+	a.index()
+	for p, data := range changed {
+		if e := a.Entry(p); e != nil {
+			e.Size = int64(len(data))
+			continue
+		}
+		a.Entries = append(a.Entries, Entry{Path: p, Type: File, Size: int64(len(data))})
+	}
+	slices.SortFunc(a.Entries, func(a, b Entry) int { return cmp.Compare(a.Path, b.Path) })
 	a.index()
 	r := newFileReader(a.seed)
 	read := func(names []string) (map[string][]byte, error) {
@@ -31,6 +51,10 @@ func Survey(dir string, cfg *schema.Config) (*App, error) {
 		for _, name := range names {
 			e := a.resolve(name)
 			if e == nil || e.Type != File || e.Size > schema.MaxFile {
+				continue
+			}
+			if data, ok := changed[e.Path]; ok {
+				kept[name] = data
 				continue
 			}
 			data, err := r.read(a.Dir, e, true)

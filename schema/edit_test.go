@@ -121,7 +121,7 @@ func FuzzEditRequirements(f *testing.F) {
 // addAndRemove does that with a line of a new name.
 func addAndRemove(t *testing.T, e *EditDemands, data []byte, add string) {
 	was := e.Demands()
-	d, _ := e.one(add)
+	d, _ := e.Demand(add)
 	if slices.ContainsFunc(was, func(o Demand) bool { return o.Key == d.Key }) || len(data) > MaxFile/2 {
 		return
 	}

@@ -80,7 +80,7 @@ type Edit struct {
 // has a line for it: the [Edit] has Was and Is alike then. The problems, whose
 // places are in text, say that it is not one line that the file may have.
 func (e *EditDemands) Add(text string) ([]Edit, Problems) {
-	d, problems := e.one(text)
+	d, problems := e.Demand(text)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -172,8 +172,8 @@ func (e *EditDemands) read() Problems {
 	return problems
 }
 
-// one reads what is to be added.
-func (e *EditDemands) one(text string) (Demand, Problems) {
+// Demand reads a line that is to be added. The places of the problems are in text.
+func (e *EditDemands) Demand(text string) (Demand, Problems) {
 	demands, problems := e.parse("", []byte(text))
 	if len(problems) == 0 && (len(demands) != 1 || strings.ContainsAny(text, "\r\n")) {
 		problems.Add(Pos{}, "write a name, and what the line says of it", "that is not one dependency")

@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"testing"
 
-	"appbundle/bundle"
 	"appbundle/install"
 	"appbundle/internal/atomicfile"
 )
@@ -292,71 +291,89 @@ func TestCrashPackages(t *testing.T) {
 	}
 }
 
-// A SIGKILL, a full disk or a broken one at any operation of a build leaves the
-// archive of the build before whole, or the new one, in every format; the next
-// build succeeds.
-func TestCrashArchives(t *testing.T) {
-	for _, kind := range bundle.ArchiveTypes() {
+// A SIGKILL, a full disk or a broken one at any operation of add and remove leaves
+// each file whole: dependencies.txt is the old or the new one, a lock too, and where
+// nothing could be written both are the old ones. The next run does what was asked
+// for, and clears what the killed one left. (The lock gets its name first.)
+func TestCrashEdit(t *testing.T) {
+	c := newCrashes(t)
+	for _, command := range []string{"add", "remove"} {
 		for how := range faults {
-			t.Run(string(kind)+"/"+how, func(t *testing.T) {
+			t.Run(command+"/"+how, func(t *testing.T) {
 				t.Parallel()
-				crashArchive(t, "out."+string(kind), how)
+				n := 1
+				for c.crashEdit(t, command, how, n) {
+					n++
+				}
+				if n < 10 {
+					t.Errorf("only %d operations", n-1)
+				}
 			})
 		}
 	}
 }
 
-func crashArchive(t *testing.T, name, how string) {
+// crashEdit lets one run fail at operation n and the next succeed, and reports
+// whether there were as many operations.
+func (c *crashes) crashEdit(t *testing.T, command, how string, n int) bool {
 	dir := t.TempDir()
-	app, out, mark := filepath.Join(dir, "shop"), filepath.Join(dir, name), filepath.Join(dir, "mark")
-	write(t, app, "dependencies.txt", "", 0o644)
-	write(t, app, "external-dependencies.txt", "", 0o644)
-	write(t, app, "app.ini", "[app]\nname = shop\nversion = 1.0.0\ninterface = exec\n", 0o644)
-	build := func(fault string) (string, *os.ProcessState) {
-		cmd := exec.CommandContext(t.Context(), "appbundle", "build", "-o", out, app)
-		cmd.Env = append(os.Environ(), raceEnv, faultEnv+"="+fault)
-		said, err := cmd.CombinedOutput()
+	app, cache, mark := filepath.Join(dir, "app"), filepath.Join(dir, "cache"), filepath.Join(dir, "mark")
+	args := map[string][]string{"add": {"add", "word<2"}, "remove": {"remove", "word"}}[command]
+	after := map[string]string{"add": "# words\r\nword<2 # one\r\n", "remove": "# words\r\n"}[command]
+	const before = "# words\r\nword==2 # one\r\n"
+	c.put(t, filepath.Join(app, "dependencies.txt"), before)
+	c.put(t, filepath.Join(app, lockFile), strings.ReplaceAll(string(c.new), "\n\"dependencies.txt\" = ", "\n# it is stale\n\"dependencies.txt\" = "))
+	stale := c.read(t, app)
+	run := func(fault string) (string, *os.ProcessState) {
+		cmd := exec.CommandContext(t.Context(), "appbundle", append(args, "--index-url", c.index, "--cache-dir", cache, app)...)
+		cmd.Env = append(os.Environ(), raceEnv, "PIP_CONFIG_FILE=/dev/null", "HOME="+c.dir, faultEnv+"="+fault)
+		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil {
 			t.Fatal(err)
 		}
-		return string(said), cmd.ProcessState
+		return string(out), cmd.ProcessState
 	}
-	whole := func(text string) []byte {
-		write(t, app, "bin/app", text, 0o755)
-		if said, state := build(""); !state.Success() {
-			t.Fatalf("%v\n%s", state, said)
-		}
-		archive, err := os.ReadFile(out)
+	state := func() (string, bool) {
+		text, err := os.ReadFile(filepath.Join(app, "dependencies.txt"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return archive
+		return string(text), bytes.Equal(c.read(t, app), stale)
 	}
-	old, fresh := whole("#!/bin/sh\n"), whole("#!/bin/sh\nexit 1\n")
-	for n := 1; ; n++ {
-		if err := os.WriteFile(out, old, 0o644); err != nil {
-			t.Fatal(err)
+	said, ended := run(fmt.Sprintf("%s %d %s", how, n, mark))
+	what, err := os.ReadFile(mark)
+	if err != nil {
+		if !ended.Success() {
+			t.Fatalf("%v without a fault:\n%s", ended, said)
 		}
-		said, state := build(fmt.Sprintf("%s %d %s", how, n, mark))
-		what, err := os.ReadFile(mark)
-		if err != nil {
-			if got, _ := os.ReadFile(out); !state.Success() || !bytes.Equal(got, fresh) || n < 6 {
-				t.Errorf("%v after %d operations:\n%s", state, n-1, said)
-			}
-			return
-		}
-		got, rerr := os.ReadFile(out)
-		if rerr != nil || os.Remove(mark) != nil || !bytes.Equal(got, old) && !bytes.Equal(got, fresh) {
-			t.Errorf("%s at operation %d, %s: the archive is neither the old one nor the new one: %v", how, n, what, rerr)
-		}
-		if how == "KILL" {
-			continue
+		return false
+	}
+	c.judgeEnd(t, how, said, ended)
+	text, old := state()
+	switch {
+	case text != before && text != after:
+		t.Errorf("dependencies.txt is %q", text)
+	case text == after && old:
+		t.Error("the lines are written and the lock is not: the same command would find nothing to do")
+	case how != "KILL" && strings.HasPrefix(string(what), string(atomicfile.OpCreate)+" "+app) && text != before:
+		t.Error("something is written, though a file could not be made")
+	}
+	if how != "KILL" {
+		notWhole(t, dir)
+	}
+	if text == before {
+		if said, ended := run(""); !ended.Success() {
+			t.Errorf("the next run: %v\n%s", ended, said)
 		}
 		notWhole(t, dir)
-		if state.ExitCode() != 3 || !strings.Contains(said, faults[how].Error()) || strings.Contains(said, "ab1:") {
-			t.Errorf("%s at operation %d, %s: %v\n%s", how, n, what, state, said)
-		}
 	}
+	if text, old := state(); text != after || old {
+		t.Errorf("afterwards dependencies.txt is %q, and the lock the old one: %v", text, old)
+	}
+	if t.Failed() {
+		t.Fatalf("after %s at operation %d, %s; %v said\n%s", how, n, what, ended, said)
+	}
+	return true
 }
 
 // readTree gives the files below dir.

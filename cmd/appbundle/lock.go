@@ -3,19 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"appbundle/bundle"
-	"appbundle/internal/atomicfile"
 	"appbundle/resolve"
-	"appbundle/resolve/pypi"
 	"appbundle/schema"
 	"appbundle/schema/pep425"
 	"appbundle/schema/pep508"
@@ -37,6 +32,8 @@ type lockOptions struct {
 	format     *choice
 
 	excludeNewer time.Time // as newer says
+
+	edit *bundle.Edit // of the file that is written together with the lock, nil for none
 }
 
 func newLockCmd(g *globals, out *printer) *cobra.Command {
@@ -89,7 +86,7 @@ built when an app is installed. A build runs code of its authors as you.`,
 }
 
 // parse refuses flags that mean nothing.
-func (o *lockOptions) parse(cmd *cobra.Command) (err error) {
+func (o *lockOptions) parse(cmd *cobra.Command) error {
 	for i, name := range o.upgrade {
 		if !pep508.ValidName(name) {
 			return fmt.Errorf("--upgrade-package: %q is no name of a package", name)
@@ -107,6 +104,10 @@ func (o *lockOptions) parse(cmd *cobra.Command) (err error) {
 	if !cmd.Flags().Lookup("exclude-newer").Changed {
 		return nil
 	}
+	return o.parseNewer()
+}
+
+func (o *lockOptions) parseNewer() (err error) {
 	if o.excludeNewer, err = time.Parse(time.DateOnly, o.newer); err == nil {
 		o.excludeNewer = o.excludeNewer.AddDate(0, 0, 1) // that day counts
 		return nil
@@ -146,125 +147,11 @@ func runLock(ctx context.Context, g *globals, out *printer, dir string, o lockOp
 			return tellCheck(out, dir, lock, unusable(dir, lock), o.format.value)
 		}
 	}
-	app, err := look(ctx, func() (*bundle.App, error) { return bundle.Survey(dir, nil) })
-	if err != nil {
+	a, err := makeLock(ctx, g, out, dir, o)
+	if err != nil || o.check {
 		return err
 	}
-	if err := unlockable(app); err != nil {
-		return err
-	}
-	old, err := readLock(app)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if o.check {
-		return checkLock(out, app, old, o.format.value)
-	}
-	cache, err := g.cacheDirectory()
-	if err != nil {
-		return err
-	}
-	req := demand(app)
-	if req.Targets, err = o.targets(ctx, app, cache); err != nil {
-		return err
-	}
-	if old != nil && resolutionOf(old) == o.resolution.value { // who asks for others wants others
-		req.Locked = resolve.LockedOf(old)
-	}
-	req.Upgrade, req.UpgradeAll = o.upgrade, o.upgradeAll
-	req.Prereleases = req.Prereleases || o.pre
-	req.ExcludeNewer = o.excludeNewer
-	if s := o.resolution.value; s != "highest" {
-		req.Strategy = resolve.Strategy(s)
-	}
-	src, err := g.sources(ctx, app, o.index, cache, func(msg string) { out.warn("appbundle: %s", msg) })
-	if err != nil {
-		return err
-	}
-	b := &builds{app: app, old: old, allow: o.allowBuild, flag: o.python, newer: o.excludeNewer, cache: cache, req: &req}
-	src.Build = b.wheel
-	res, err := solve(ctx, out, src, b)
-	if no := (*resolve.ConflictError)(nil); o.explain && errors.As(err, &no) {
-		return &explainedError{no}
-	}
-	if err != nil {
-		return atLine(app, err)
-	}
-	lock, err := res.PyLock("appbundle")
-	if err != nil {
-		return err
-	}
-	lock.File, lock.Tool.Inputs, lock.Tool.Options = lockFile, inputs(app), o.options(req.Targets)
-	data, err := lock.Encode()
-	if err != nil {
-		return err
-	}
-	built, err := b.write(res)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Replace(ctx, filepath.Join(app.Dir, lockFile), data, 0o644); err != nil {
-		return fmt.Errorf("%s is not written: %w", lockFile, err)
-	}
-	if err := b.clean(lock); err != nil {
-		return err
-	}
-	for _, w := range res.Warnings {
-		out.warn("appbundle: %v", w)
-	}
-	warnSources(out, lock)
-	warnUpgrade(out, o.upgrade, old, lock)
-	return tellMoves(out, o, moves(old, lock, res, req), built, lock)
-}
-
-// unlockable is what is wrong in the dependency files: nothing is resolved from
-// the half of them that can be read.
-func unlockable(app *bundle.App) error {
-	files := inputs(app)
-	var bad []bundle.Finding
-	for _, f := range bundle.Check(app) {
-		if _, ok := files[f.File]; f.Level == bundle.Error && (ok || f.File == "dependencies.txt") {
-			bad = append(bad, f)
-		}
-	}
-	if len(bad) > 0 {
-		return &bundle.CheckError{Findings: bad}
-	}
-	return nil
-}
-
-// solve asks the index, and computes the hashes that it does not say.
-func solve(ctx context.Context, out *printer, src pypi.Config, b *builds) (*resolve.Resolution, error) {
-	index, err := pypi.New(ctx, src)
-	if err != nil {
-		return nil, err
-	}
-	defer index.Close()
-	bar := out.progress("lock")
-	defer bar.end()
-	b.prepare(index, bar)
-	res, err := resolve.Lock(ctx, &watched{Provider: index, bar: bar}, *b.req)
-	if err != nil {
-		return nil, err
-	}
-	return res, digests(ctx, index, res)
-}
-
-// digests computes the hashes that an index does not say.
-func digests(ctx context.Context, index *pypi.Index, res *resolve.Resolution) error {
-	for _, p := range res.Packages {
-		for _, f := range p.Files {
-			if len(f.Hashes) > 0 {
-				continue
-			}
-			sum, n, err := index.Digest(ctx, f)
-			if err != nil {
-				return err
-			}
-			f.Hashes, f.Size = map[string]string{"sha256": sum}, n
-		}
-	}
-	return nil
+	return a.tell(out, o.format.value)
 }
 
 // checkLock answers --check where an input is not what it was.

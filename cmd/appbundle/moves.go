@@ -120,14 +120,12 @@ func excludes(s pep440.Specifiers, versions []string) bool {
 	return !slices.ContainsFunc(versions, func(v string) bool { return s.ContainsText(v, pep440.Allow) })
 }
 
-// tellMoves is the answer of lock: a line a package that moved.
-func tellMoves(out *printer, o lockOptions, list []move, built []string, lock *schema.PyLock) error {
-	if o.format.value == "json" {
-		return out.json(map[string]any{
-			"format": 1, "lock": lockFile, "packages": len(lock.Packages), "targets": lock.Tool.Targets, "moves": list, "built": append([]string{}, built...),
-		})
+// tell is the answer of lock: a line a package that moved.
+func (a *lockAnswer) tell(out *printer, format string) error {
+	if format == "json" {
+		return out.json(a.json())
 	}
-	for _, m := range list {
+	for _, m := range a.moves {
 		switch {
 		case len(m.Was) == 0:
 			out.print("+ %s %s: %s\n", m.Name, versionList(m.Is), m.Reason)
@@ -137,15 +135,21 @@ func tellMoves(out *printer, o lockOptions, list []move, built []string, lock *s
 			out.print("  %s %s -> %s: %s\n", m.Name, versionList(m.Was), versionList(m.Is), m.Reason)
 		}
 	}
-	for _, path := range built {
+	for _, path := range a.built {
 		out.remark("%s: built", path)
 	}
 	moved := "nothing moved"
-	if len(list) > 0 {
-		moved = count(len(list), "package") + " moved"
+	if len(a.moves) > 0 {
+		moved = count(len(a.moves), "package") + " moved"
 	}
-	out.remark("%s: %s for %s; %s", lockFile, count(len(lock.Packages), "package"), count(len(lock.Tool.Targets), "target"), moved)
+	out.remark("%s: %s for %s; %s", lockFile, count(len(a.lock.Packages), "package"), count(len(a.lock.Tool.Targets), "target"), moved)
 	return nil
+}
+
+func (a *lockAnswer) json() map[string]any {
+	return map[string]any{
+		"format": 1, "lock": lockFile, "packages": len(a.lock.Packages), "targets": a.lock.Tool.Targets, "moves": a.moves, "built": append([]string{}, a.built...),
+	}
 }
 
 // warnSources tells what nothing can be installed from.

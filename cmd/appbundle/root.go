@@ -56,6 +56,8 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	root.AddCommand(
 		newCheckCmd(out),
 		newExplainCmd(out),
+		newAddCmd(g, out),
+		newRemoveCmd(g, out),
 		newLockCmd(g, out),
 		newInstallCmd(g, out),
 		newWhyCmd(out),

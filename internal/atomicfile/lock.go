@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -63,26 +64,66 @@ const turn = time.Second
 // Those who replace files of one directory take turns, so that each can remove
 // what one that was killed has left.
 func Replace(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
-	dir, base := filepath.Split(filepath.Clean(path))
-	if dir == "" {
-		dir = "."
-	}
+	return ReplaceAll(ctx, []Replacement{{path, data, perm}})
+}
+
+// A Replacement is a file that is to hold Data.
+type Replacement struct {
+	Path string
+	Data []byte
+	Perm fs.FileMode
+}
+
+// ReplaceAll is [Replace] for files that belong together: the first gets its name
+// when all are written, and in the order of the list. Then only the renaming
+// itself can fail, and leave those that follow old.
+func ReplaceAll(ctx context.Context, list []Replacement) error {
 	waiting, cancel := context.WithTimeout(ctx, turn)
 	defer cancel()
-	unlock, err := Lock(waiting, dir, true, nil)
-	switch {
-	case err == nil:
-		defer unlock()
-		removeTemporary(dir, base)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case !errors.Is(err, context.DeadlineExceeded):
-		return err
+	var dirs []string
+	for _, r := range list {
+		dirs = append(dirs, filepath.Dir(r.Path))
 	}
-	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, data) {
+	slices.Sort(dirs) // in the same order as others, who wait for us otherwise
+	for _, dir := range slices.Compact(dirs) {
+		unlock, err := Lock(waiting, dir, true, nil)
+		switch {
+		case err == nil:
+			defer unlock()
+			for _, r := range list {
+				if filepath.Dir(r.Path) == dir {
+					removeTemporary(dir, filepath.Base(r.Path))
+				}
+			}
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+	var files []*File
+	defer func() {
+		for _, f := range files {
+			_ = f.Abort() // of those that were not committed
+		}
+	}()
+	for _, r := range list {
+		if was, err := os.ReadFile(r.Path); err == nil && bytes.Equal(was, r.Data) {
+			continue
+		}
+		f, err := Create(r.Path, r.Perm)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+		if _, err := f.Write(r.Data); err != nil {
+			return err
+		}
+	}
+	if len(files) == 0 {
 		return nil
 	}
-	return WriteFile(path, data, perm)
+	return CommitAll(files)
 }
 
 // removeTemporary removes what was to be the file base, as far as it can.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -143,5 +144,52 @@ func TestReplace(t *testing.T) {
 	cancel()
 	if err := Replace(cancelled, path, []byte("three"), 0o644); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Whatever fails before the first file has its name, all are the old ones; none
+// is half, and the order is that of the list.
+func TestReplaceAll(t *testing.T) {
+	for _, dirs := range [][2]string{{"a", "a"}, {"b", "a"}} {
+		for n := 1; ; n++ {
+			dir := t.TempDir()
+			var list []Replacement
+			for i, d := range dirs {
+				path := filepath.Join(dir, d, []string{"first", "second"}[i])
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("old"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, Replacement{path, []byte("new"), 0o640})
+			}
+			fault, renamed := FailAt(n), 0
+			Intercept(func(op Op, path string) error {
+				err := fault.FS().Before(op, path)
+				if op == OpRename && err == nil {
+					renamed++
+				}
+				return err
+			})
+			err := ReplaceAll(t.Context(), list)
+			Intercept(nil)
+			if (err != nil) != fault.Hit() {
+				t.Fatalf("%v: %v", fault, err)
+			}
+			for i, r := range list {
+				if i < renamed {
+					wantFile(t, r.Path, "new", 0o640)
+				} else {
+					wantFile(t, r.Path, "old", 0o600)
+				}
+				if got := names(t, filepath.Dir(r.Path)); strings.Contains(got, "tmp") {
+					t.Errorf("%v left %s", fault, got)
+				}
+			}
+			if !fault.Hit() {
+				if n < 12 {
+					t.Errorf("only %d operations", n-1)
+				}
+				break
+			}
+		}
 	}
 }

@@ -196,6 +196,7 @@ var modules = []Module{
 	{"golang.org/x/text", []string{"schema", "bundle", "internal/safearchive"}, "0006-x-text.md"},
 	{"golang.org/x/net/html", []string{"resolve/pypi"}, "0022-x-net-html.md"},
 	{"golang.org/x/term", []string{"cmd/appbundle"}, "0007-x-term.md"},
+	{"github.com/rogpeppe/go-internal/diff", []string{"cmd/appbundle"}, "0065-edited-by-lines.md"},
 	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
 	{"golang.org/x/tools/txtar", nil, "0008-testscript.md"},
 }
