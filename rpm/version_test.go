@@ -14,6 +14,7 @@ type vector struct{ Version, RPM, Deb string }
 
 type vectors struct {
 	PEP440, Semver []vector
+	Equal          []struct{ A, B, RPM, Deb string } `json:"normalised_equal"`
 	Exceptions     []struct{ Scheme, Format, Lower, Higher string }
 	Broken         []struct {
 		A, B, RPM string
@@ -62,6 +63,27 @@ func TestVersionsKeepTheirOrder(t *testing.T) {
 				continue // dpkg puts numbers below words
 			}
 			checkOrder(t, FromPEP440, a, b)
+		}
+	}
+}
+
+// What is one version for PEP 440 is two for packages: 1.0 and 1.0.0. Its order is
+// that of the vectors.
+func TestVersionsThatAreEqual(t *testing.T) {
+	v := readVectors(t)
+	if len(v.Equal) != 3 {
+		t.Fatalf("%d vectors", len(v.Equal))
+	}
+	for _, e := range v.Equal {
+		for f, want := range map[Format]string{RPM: e.RPM, Deb: e.Deb} {
+			a, errA := FromPEP440(f, e.A)
+			b, errB := FromPEP440(f, e.B)
+			if errA != nil || errB != nil {
+				t.Fatal(errA, errB)
+			}
+			if got := "<=>"[Compare(f, a, b)+1]; string(got) != want {
+				t.Errorf("%s: %s %c %s, want %s", f, a, got, b, want)
+			}
 		}
 	}
 }

@@ -14,20 +14,28 @@ type External struct {
 	Pos
 	Text string // as it was written
 	// Name is a name as PEP 345 allows it ("C", "libpng", "python3-devel"), or
-	// the identifier of PEP 725 without its version ("dep:generic/openssl").
+	// that of Dep ("dep:generic/openssl").
 	Name       string
+	Dep        *DepURL           // nil for a name of PEP 345
 	Specifiers pep440.Specifiers // nil for any version
 	Marker     *pep508.Marker    // nil for every target
 }
 
-// IsDep reports whether the line is an identifier of PEP 725.
-func (e *External) IsDep() bool { return strings.HasPrefix(e.Name, "dep:") }
+// String gives the line in one spelling: ParseExternal reads the same from it.
+func (e *External) String() string {
+	s := e.Name
+	if e.Dep != nil {
+		s += depVersion(e.Specifiers) + e.Dep.suffix()
+	} else if len(e.Specifiers) > 0 {
+		s += " (" + e.Specifiers.String() + ")"
+	}
+	if e.Marker != nil {
+		s += "; " + e.Marker.String()
+	}
+	return s
+}
 
-var (
-	externalName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?(?:\([A-Za-z_][A-Za-z0-9_+:-]*\))?`)
-	virtualName  = regexp.MustCompile(`^dep:virtual/(compiler|interface)/[^/]+$`)
-	depName      = regexp.MustCompile(`^dep:([a-z][a-z0-9.+-]*(?:/[A-Za-z0-9_~%](?:[A-Za-z0-9._+~%-]*[A-Za-z0-9_+])?){1,3})`)
-)
+var externalName = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?(?:\([A-Za-z_][A-Za-z0-9_+:-]*\))?`)
 
 // ParseExternal reads external-dependencies.txt: one name a line, with a version
 // specification in parentheses or without and a marker after ";" (the grammar
@@ -35,9 +43,11 @@ var (
 // version specification after "@". "#" at the beginning of a line or after
 // white space starts a comment.
 //
-// The specification "1.2" without an operator means ">=1.2", as PEP 345 says.
-// The two names of PEP 725 that are no packages are dep:virtual/compiler/NAME
-// and dep:virtual/interface/NAME.
+// The specification "1.2" without an operator means ">=1.2" after a name, as PEP
+// 345 says, and exactly this version in an identifier, as PEP 725 says. There a
+// version may be one that PEP 440 does not know, such as a commit; the operators
+// are >=, >, <=, < and ==. The two kinds of identifiers that are no packages are
+// dep:virtual/compiler/NAME and dep:virtual/interface/NAME.
 func ParseExternal(file string, data []byte) ([]External, Problems) {
 	var out []External
 	var problems Problems
@@ -65,25 +75,21 @@ func external(l logicalLine, ps *Problems) (External, bool) {
 			return e, false
 		}
 	}
-	isDep := strings.HasPrefix(head, "dep:")
-	e.Name = externalName.FindString(head)
-	if isDep {
-		e.Name = depName.FindString(head)
-		if strings.HasPrefix(e.Name, "dep:virtual/") && !virtualName.MatchString(e.Name) {
-			e.Name = ""
-		}
+	head = strings.TrimRight(head, " \t")
+	if strings.HasPrefix(head, "dep:") {
+		p := depParser{line: l, problems: ps}
+		return e, p.dep(&e, head)
 	}
-	rest := strings.TrimRight(head[len(e.Name):], " \t")
-	switch {
-	case isDep && (e.Name == "" || rest != "" && rest[0] != '@' && !isBlank(rest[0])):
-		ps.Add(e.Pos, "write dep:TYPE/NAME, such as dep:generic/openssl@>=3", "%s is no identifier", quote(head))
+	if strings.HasPrefix(head, "pkg:") {
+		ps.Add(e.Pos, "write dep: in place of pkg:", "a package URL is no identifier of PEP 725")
 		return e, false
-	case e.Name == "":
+	}
+	if e.Name = externalName.FindString(head); e.Name == "" {
 		ps.Add(e.Pos, "write one name a line, such as openssl (>=3)", "a name must stand here, not %s", quote(head))
 		return e, false
 	}
-	off := len(head) - len(strings.TrimLeft(head[len(e.Name):], " \t"))
-	return e, externalVersion(l, &e, strings.TrimSpace(rest), off, ps)
+	rest := strings.TrimLeft(head[len(e.Name):], " \t")
+	return e, externalVersion(l, &e, rest, len(head)-len(rest), ps)
 }
 
 func externalMarker(l logicalLine, e *External, marker string, ps *Problems) bool {
@@ -106,13 +112,7 @@ func externalMarker(l logicalLine, e *External, marker string, ps *Problems) boo
 // externalVersion reads what follows the name.
 func externalVersion(l logicalLine, e *External, s string, off int, ps *Problems) bool {
 	text := s
-	if e.IsDep() {
-		text = strings.TrimPrefix(text, "@")
-		if s != "" && s[0] != '@' {
-			ps.Add(l.posAt(off), "write the version after @", "%s does not belong to %s", quote(s), e.Name)
-			return false
-		}
-	} else if inner, ok := strings.CutPrefix(text, "("); ok {
+	if inner, ok := strings.CutPrefix(text, "("); ok {
 		if text, ok = strings.CutSuffix(inner, ")"); !ok {
 			ps.Add(l.posAt(off), "close it with )", "the version specification has no end")
 			return false
@@ -124,7 +124,7 @@ func externalVersion(l logicalLine, e *External, s string, off int, ps *Problems
 		}
 		return s == ""
 	}
-	if text[0] >= '0' && text[0] <= '9' && (e.IsDep() || s[0] == '(') {
+	if text[0] >= '0' && text[0] <= '9' && s[0] == '(' {
 		text = ">=" + text
 	}
 	set, err := pep440.ParseSpecifiers(text)

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,9 @@ func TestExternal(t *testing.T) {
 			var lines []string
 			for _, e := range list {
 				s := e.Pos.String() + " " + e.Name
+				if e.Dep != nil {
+					s += e.Dep.suffix()
+				}
 				if e.Specifiers != nil {
 					s += " | " + e.Specifiers.String()
 				}
@@ -38,6 +42,13 @@ func FuzzExternal(f *testing.F) {
 		for _, e := range list {
 			if e.Name == "" || strings.ContainsAny(e.Name, " \t;@") {
 				t.Errorf("name %q of %q", e.Name, e.Text)
+			}
+			again, ps := ParseExternal("f", []byte(e.String()))
+			if len(ps) > 0 || len(again) != 1 {
+				t.Fatalf("%q is %q: %v", e.Text, e.String(), ps)
+			}
+			if b := again[0]; b.String() != e.String() || !reflect.DeepEqual(b.Dep, e.Dep) || b.Name != e.Name || b.Specifiers.String() != e.Specifiers.String() {
+				t.Errorf("%q is %q, which is %q", e.Text, e.String(), b.String())
 			}
 		}
 	})

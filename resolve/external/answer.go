@@ -56,11 +56,14 @@ func (t Target) answer(e *schema.External, problems *schema.Problems) Answer {
 			return a
 		}
 	}
-	id := t.identify(e.Name)
+	if e.Dep != nil && len(e.Dep.Qualifiers)+len(e.Dep.Subpath) > 0 {
+		problems.Add(e.Pos, "leave it out, or name the package that you mean", "packages have no relation for what %s says after its version, which is left out", e.Name)
+	}
+	id := t.identify(e)
 	switch m, found := theTable().find(id.name, t.Family); {
 	case id.own:
 		t.named(&a, id.name, problems)
-	case found:
+	case found && (!id.foreign || m.family == ""):
 		a.ID, a.Build = m.entry.ID, m.build || id.build
 		t.known(&a, m.entry, problems)
 	case id.foreign:
@@ -83,23 +86,24 @@ type identity struct {
 // purlFamilies are the types of package URLs that distributions have.
 var purlFamilies = map[string]Family{"deb": Deb, "rpm": RPM, "apk": APK, "alpm": ""}
 
-// identify takes an identifier of PEP 725 apart.
-func (t Target) identify(name string) identity {
-	rest, ok := strings.CutPrefix(name, "dep:")
-	if !ok {
-		return identity{name: name}
+// identify says what a line names.
+func (t Target) identify(e *schema.External) identity {
+	d := e.Dep
+	if d == nil {
+		return identity{name: e.Name}
 	}
-	kind, rest, _ := strings.Cut(strings.TrimPrefix(rest, "pkg/"), "/")
-	last := rest[strings.LastIndexByte(rest, '/')+1:]
-	switch family, system := purlFamilies[kind]; {
-	case kind == "generic":
-		return identity{name: last}
-	case kind == "virtual":
-		return identity{name: last, build: strings.HasPrefix(rest, "compiler/")}
+	switch family, system := purlFamilies[d.Type]; {
+	case d.Type == "generic":
+		return identity{name: d.Name}
+	case d.Type == "virtual":
+		return identity{name: d.Name, build: d.Namespace[0] == "compiler"}
 	case system:
-		return identity{name: last, own: family == t.Family}
+		return identity{name: d.Name, own: family == t.Family}
+	case d.Type == "github" || d.Type == "gitlab" || d.Type == "bitbucket":
+		// The authors' name for what they make is usually the neutral one.
+		return identity{name: strings.ToLower(d.Name), foreign: true}
 	}
-	return identity{name: name, foreign: true}
+	return identity{name: e.Name, foreign: true}
 }
 
 // debianName is a name that a Debian package may have.

@@ -9,7 +9,9 @@
 // names what is needed to build (a -dev or -devel package, a compiler, a
 // pkg-config module) asks for that and for nothing at run time. A name that is
 // in no table is used as it is written, and [For] says so in a problem with
-// the line and a remedy.
+// the line and a remedy. An identifier of where a project is developed
+// (dep:github/OWNER/NAME) is looked up by the neutral name alone, and names
+// nothing where there is none.
 //
 // # Relations
 //

@@ -1,6 +1,8 @@
 package external
 
 import (
+	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -113,6 +115,58 @@ func TestAnswers(t *testing.T) {
 	if *update {
 		if err := os.WriteFile(file, []byte(golden.String()), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The table has what the vectors have, and answers with it.
+func TestVectors(t *testing.T) {
+	text, err := os.ReadFile("testdata/system-names.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Entries []struct {
+			ID                     string
+			PkgConfig              string `json:"pkg_config"`
+			Soname                 string
+			Debian, Fedora, Alpine struct{ Run, Dev string }
+		}
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors.Entries) != 117 {
+		t.Fatalf("%d vectors, want 117", len(vectors.Entries))
+	}
+	for _, v := range vectors.Entries {
+		for name, want := range map[string]struct{ Run, Dev string }{"debian-12": v.Debian, "fedora-41": v.Fedora, "alpine-3.20": v.Alpine} {
+			target := parse(t, name+" x86_64")
+			answers, problems := For(target, dependencies(t, "dep:generic/"+v.ID+"\n"))
+			a := answers[0]
+			if isDev(v.ID) { // its name asks for what is built with
+				want.Run, v.Soname = "", ""
+			}
+			if got := cmp.Or(want.Run, want.Dev); a.Package != got || a.Build != (want.Run == "" && want.Dev != "") || len(problems) > 0 != (got == "") {
+				t.Errorf("%s: %s is %q (to build: %v), %v, want %v", name, v.ID, a.Package, a.Build, problems, want)
+			}
+			for _, own := range []string{want.Run, want.Dev} {
+				if own == "" {
+					continue
+				}
+				if answers, _ := For(target, dependencies(t, own+"\n")); answers[0].Package != own {
+					t.Errorf("%s: the package %s of %s is %q", name, own, v.ID, answers[0].Package)
+				}
+			}
+			if name == "debian-12" && a.Soname != v.Soname {
+				t.Errorf("%s has %q, want %q", v.ID, a.Soname, v.Soname)
+			}
+		}
+		if v.PkgConfig == "" {
+			continue
+		}
+		if m, ok := theTable().find("pkgconfig("+v.PkgConfig+")", Deb); !ok || m.entry.ID != v.ID {
+			t.Errorf("the module %s is not that of %s", v.PkgConfig, v.ID)
 		}
 	}
 }
