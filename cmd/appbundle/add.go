@@ -58,5 +58,12 @@ func add(e *bundle.Edit, names []string) ([]schema.Edit, error) {
 		}
 		all = append(all, edits...)
 	}
+	for _, d := range e.Demands() { // where they are now: a later one may have come above
+		for i := range all {
+			if all[i].File == d.File && all[i].Key == d.Key && all[i].Is == d.Text {
+				all[i].Pos = d.Pos
+			}
+		}
+	}
 	return all, nil
 }
