@@ -23,6 +23,8 @@ func TestHostileFiles(t *testing.T) {
 		"indented":      append([]byte("[a]\nb=c\n"), full(" x\n")[:size-20]...),
 		"options":       full("--nope\n"),
 		"comments":      full("#\n"),
+		"demands":       []byte(numbered("n%\n")[:200_000] + "\n"),
+		"one demand":    append([]byte("flask"), full("\\\n")[:19_000]...),
 		"names":         full("a;b\n"),
 		"controls":      full("\x01\n"),
 		"parentheses":   []byte("a; " + strings.Repeat("(", MaxLine-10)),
@@ -38,6 +40,12 @@ func TestHostileFiles(t *testing.T) {
 		positionsInside(t, "f", data, ps)
 		_, ps = ParseExternal("f", data)
 		positionsInside(t, "f", data, ps)
+		if e, ps := EditRequirements("f", data); len(ps) == 0 && len(data) < size/2 { // others have nothing to edit
+			if _, ps := e.Add("new"); len(ps) > 0 {
+				t.Errorf("%s: %v", name, ps)
+			}
+			e.Remove(func(Demand) bool { return true })
+		}
 		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%s: %v", name, d)
 		}

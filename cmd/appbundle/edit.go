@@ -55,10 +55,14 @@ func namesAndDir(args []string) (names []string, dir string) {
 	return args, "."
 }
 
-// isPath reports whether an argument is a path, and no line of a dependency file
-// that has a slash.
+// isPath reports whether an argument is the path of a directory, and no line of a
+// dependency file that has a slash.
 func isPath(arg string) bool {
-	return strings.Contains(arg, "/") && !strings.ContainsAny(arg, ":@") && !strings.HasSuffix(arg, ".whl")
+	if !strings.Contains(arg, "/") {
+		return false
+	}
+	st, err := os.Stat(arg)
+	return err == nil && st.IsDir() || !strings.ContainsAny(arg, ":@") && !strings.HasSuffix(arg, ".whl")
 }
 
 func isApp(dir string) bool {

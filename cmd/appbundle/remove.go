@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,11 +55,25 @@ func remove(e *bundle.Edit, names []string, external bool) ([]schema.Edit, error
 		if there, ok := e.Included(key); ok {
 			return nil, &schema.Problem{Pos: there.Pos, Msg: there.Text + " is here, in a file that " + e.Name + " includes", Fix: "remove this line"}
 		}
+		if d, problems := e.Demand(name); len(problems) == 0 && !d.Bare {
+			return nil, &usageError{err: fmt.Errorf("%q is more than a name: all lines for %q are removed, or none", name, d.Key)}
+		}
 		p := &schema.Problem{Pos: schema.Pos{File: e.Name}, Msg: fmt.Sprintf("there is no %q", name)}
-		if near := schema.Closest(key, keys); near != "" {
+		if near := nearest(key, keys); near != "" {
 			p.Fix = fmt.Sprintf("did you mean %q?", near)
 		}
 		return nil, p
 	}
 	return e.Remove(func(d schema.Demand) bool { return gone[d.Key] }), nil
+}
+
+// nearest gives the key that was probably meant: an identifier of that name, or
+// one that is spelled nearly so.
+func nearest(key string, keys []string) string {
+	for _, k := range keys {
+		if strings.HasPrefix(k, "dep:") && strings.EqualFold(path.Base(k), key) {
+			return k
+		}
+	}
+	return schema.Closest(key, keys)
 }
