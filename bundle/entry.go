@@ -41,6 +41,7 @@ type Entry struct {
 	FirstLine  string // of a file that begins with "#!", without the line end
 	ELF        bool   // native code
 	Machine    string // of native code: "x86_64"
+	Database   bool   // of SQLite
 	PrivateKey bool   // begins with a private key, or holds one under a key's name
 
 	check uint64 // maphash of a file's content under the App's seed

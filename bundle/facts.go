@@ -19,6 +19,7 @@ var (
 	elfMagic   = []byte("\x7fELF")
 	keyEnd     = []byte("PRIVATE KEY-----")
 	keyHeader  = regexp.MustCompile(`(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----`)
+	sqlite     = []byte("SQLite format 3\x00")
 	puttyMagic = []byte("PuTTY-User-Key-File-")
 )
 
@@ -26,6 +27,7 @@ var (
 func (e *Entry) setFacts(head []byte) {
 	e.Machine = machineOf(head)
 	e.ELF = e.Machine != ""
+	e.Database = bytes.HasPrefix(head, sqlite)
 	if bytes.HasPrefix(head, []byte("#!")) {
 		line, _, _ := bytes.Cut(head[:min(len(head), schema.MaxShebang+1)], []byte("\n"))
 		e.FirstLine = string(line)

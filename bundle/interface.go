@@ -10,6 +10,9 @@ type Binding struct {
 	Bound bool // at module level, outside of every def and class
 	Line  int  // of the last binding
 	Async bool // it looks like an ASGI application
+
+	Broken     string // why Python cannot read the script, "" where nothing is known
+	BrokenLine int
 }
 
 // asgiModules make ASGI applications: a name that comes from one of them and
@@ -29,9 +32,11 @@ var asgiModules = []string{
 //   - Everything else is WSGI.
 func bindApplication(src string) Binding {
 	b := &binder{async: map[string]bool{}, inside: -1}
-	for _, st := range statements(scanPython(src)) {
+	tokens, broken, line := scanPython(src)
+	for _, st := range statements(tokens) {
 		b.statement(st)
 	}
+	b.Broken, b.BrokenLine = broken, line
 	return b.Binding
 }
 

@@ -254,8 +254,48 @@ func checkSecrets(a *App) []Finding {
 	return all
 }
 
+// checkLeftOut looks for the files by which the application is something else
+// where they are not: nobody misses them in what was packed.
+func checkLeftOut(a *App) []Finding {
+	var all []Finding
+	for _, name := range []string{appFile, lockFile} {
+		if slices.Contains(a.LeftOut, name) {
+			all = append(all, find(name, "take it out of "+ignoreFile, "is left out by %s: what is packed is another application", ignoreFile))
+		}
+	}
+	return all
+}
+
+func checkDatabases(a *App) []Finding {
+	var all []Finding
+	for i := range a.Entries {
+		if e := &a.Entries[i]; e.Database && !inEnv(e.Path) {
+			all = append(all, find(e.Path, "name it in "+ignoreFile+", and keep data in APPBUNDLE_STATE_DIR", "is a database of SQLite"))
+		}
+	}
+	return all
+}
+
+// checkWritable looks for what everybody may write to: the application counts
+// on it, and it is not so where it is unpacked. What is below such a directory
+// is not named too.
+func checkWritable(a *App) []Finding {
+	var all []Finding
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if e.Type != File && e.Type != Dir || e.Mode&0o002 == 0 || inEnv(e.Path) {
+			continue
+		}
+		if dir := a.Entry(parent(e.Path)); dir != nil && dir.Mode&0o002 != 0 {
+			continue
+		}
+		all = append(all, find(e.Path, "chmod o-w "+e.Path+", and write below APPBUNDLE_STATE_DIR", "can be written by everybody (mode %04o), and by nobody where it is unpacked", e.Mode.Perm()))
+	}
+	return all
+}
+
 func checkVersion(a *App) []Finding {
-	if a.Config.App.Version != "" || len(a.problems[appFile]) > 0 {
+	if a.Config.App.Version != "" || slices.Contains(a.LeftOut, appFile) || len(a.problems[appFile]) > 0 {
 		return nil
 	}
 	return []Finding{find(appFile, "write version = 1.0.0 under [app]", "does not state a version: archives are called %s-0.0.0", a.Name)}

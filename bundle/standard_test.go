@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,16 +17,25 @@ func standard(t *testing.T) string {
 	return string(data)
 }
 
-// TestRulesAreInTheStandard compares the headings of the rules with the table.
+// TestRulesAreInTheStandard compares the section of each rule with the table: its
+// heading, then what it demands, and then reason, example and remedy.
 func TestRulesAreInTheStandard(t *testing.T) {
 	var got, want []string
-	for _, m := range regexp.MustCompile(`(?m)^### (AB.*)$`).FindAllStringSubmatch(standard(t), -1) {
-		got = append(got, m[1])
+	_, text, _ := strings.Cut(standard(t), "\n## Rules\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, section := range strings.Split(text, "\n### ")[1:] {
+		parts := strings.Split(strings.TrimSpace(section), "\n\n")
+		if n := len(parts); n < 5 || slices.ContainsFunc(parts[1:n-3], func(s string) bool { return s == "" || s[0] == '*' }) {
+			t.Errorf("want a heading, what it demands, why, an example and the remedy:\n%s", section)
+			continue
+		}
+		got = append(got, strings.Join(append(parts[:1], parts[len(parts)-3:]...), "\n"))
 	}
 	for _, r := range Rules() {
-		want = append(want, fmt.Sprintf("%s (%s): %s", r.ID, r.Level, r.Title))
-		if r.Fix == "" || r.Why == "" {
-			t.Errorf("%s has no remedy or no reason", r.ID)
+		want = append(want, fmt.Sprintf("%s (%s): %s\n*Why*: %s.\n*Example*: %s.\n*Remedy*: %s.", r.ID, r.Level, r.Title, r.Why, r.Example, r.Fix))
+		broken, right, _ := strings.Cut(r.Example, " → ")
+		if r.Fix == "" || r.Why == "" || broken == "" || right == "" {
+			t.Errorf("%s has no remedy, reason or example", r.ID)
 		}
 	}
 	if !slices.Equal(got, want) {

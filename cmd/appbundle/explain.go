@@ -14,8 +14,8 @@ func newExplainCmd(out *printer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [ABnnn]",
 		Short: "what a rule of the standard asks for, and why",
-		Long: `Explain tells what a conforming app does, the remedy where one does not, and
-the deployment that it would have broken. Without a number it lists all rules.`,
+		Long: `Explain tells what a conforming app does, the remedy where one does not,
+the deployment that it would have broken, and an example. Without a number it lists all rules.`,
 		Args: takes(0, 1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var ids []string
@@ -38,7 +38,7 @@ the deployment that it would have broken. Without a number it lists all rules.`,
 				return out.json(rulesJSON(rules))
 			case len(args) == 1:
 				r := rules[0]
-				out.print("%s (%s): %s\nremedy: %s\nwhy: %s\n", r.ID, r.Level, r.Title, r.Fix, r.Why)
+				out.print("%s (%s): %s\nremedy: %s\nwhy: %s\nexample: %s\n", r.ID, r.Level, r.Title, r.Fix, r.Why, r.Example)
 			default:
 				for _, r := range rules {
 					out.print("%s  %-7s  %s\n", r.ID, r.Level, r.Title)
@@ -68,6 +68,8 @@ type ruleReport struct {
 	Title string `json:"title"`
 	Fix   string `json:"fix"`
 	Why   string `json:"why"`
+	// Example is what breaks the rule, an arrow, and what is right.
+	Example string `json:"example"`
 }
 
 // A rulesReport is the answer of explain in JSON.
@@ -79,7 +81,7 @@ type rulesReport struct {
 func rulesJSON(rules []bundle.Rule) rulesReport {
 	report := rulesReport{Format: 1, Rules: []ruleReport{}}
 	for _, r := range rules {
-		report.Rules = append(report.Rules, ruleReport{r.ID, string(r.Level), r.Title, r.Fix, r.Why})
+		report.Rules = append(report.Rules, ruleReport{r.ID, string(r.Level), r.Title, r.Fix, r.Why, r.Example})
 	}
 	return report
 }
