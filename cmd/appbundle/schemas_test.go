@@ -12,9 +12,9 @@ import (
 	"appbundle/schema"
 )
 
-// judge is a validator of somebody else: every schema is one of its draft, what
+// validator is a validator of somebody else: every schema is one of its draft, what
 // is to conform does, and nothing of it conforms with a field more.
-const judge = `
+const validator = `
 import glob, json, os, sys
 from jsonschema import Draft202012Validator
 schemas = {os.path.basename(f)[:-5]: json.load(open(f)) for f in glob.glob(sys.argv[1] + "/*.json")}
@@ -111,7 +111,7 @@ func TestSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), python, "-c", judge, "../../docs/schemas")
+	cmd := exec.CommandContext(t.Context(), python, "-c", validator, "../../docs/schemas")
 	cmd.Stdin = strings.NewReader(string(input))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
