@@ -115,6 +115,15 @@ func TestZip64(t *testing.T) {
 	if got, err := readZip(data, Limits{}); err != nil || got != "a false 5 hello\n" {
 		t.Errorf("%q, %v", got, err)
 	}
+	// A place that fits may be there as well, if it is the same.
+	for offset, want := range map[uint64]string{0: "a false 5 hello\n", 7: ""} {
+		data := rawZip(t, zip.FileHeader{Name: "a", Comment: "hello", Extra: append([]byte{1, 0, 24, 0}, le64(5, 5, offset)...)})
+		at := bytes.Index(data, []byte("PK\x01\x02"))
+		copy(data[at+20:], bytes.Repeat([]byte{0xff}, 8))
+		if got, err := readZip(data, Limits{}); got != want || (err == nil) != (want != "") {
+			t.Errorf("the place %d: %q, %v", offset, got, err)
+		}
+	}
 	// The same at the end of the archive.
 	dir, end := bytes.Index(data, []byte("PK\x01\x02")), len(data)-zipEndSize
 	large := append([]byte(nil), data[:end]...)

@@ -291,7 +291,7 @@ func (h *zipHead) extras(b []byte, central, wheel bool) error {
 }
 
 // sizes64 replaces each field that says it does not fit, in the order of the
-// standard, and nothing else.
+// standard, and nothing else. Go's writer repeats the place where it fits.
 func (h *zipHead) sizes64(r le, central bool) bool {
 	for _, field := range []*uint64{&h.size, &h.compressed, &h.offset} {
 		if *field != math.MaxUint32 || field == &h.offset && !central {
@@ -303,6 +303,9 @@ func (h *zipHead) sizes64(r le, central bool) bool {
 		if *field = r.u64(); *field > math.MaxInt64 {
 			return false
 		}
+	}
+	if central && len(r) == 8 && binary.LittleEndian.Uint64(r) == h.offset {
+		return true
 	}
 	return len(r) == 0 || !central || len(r) == 4 // the number of a volume
 }
