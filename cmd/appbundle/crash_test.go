@@ -305,7 +305,7 @@ func TestCrashEdit(t *testing.T) {
 				for c.crashEdit(t, command, how, n) {
 					n++
 				}
-				if n < 10 {
+				if n < 12 {
 					t.Errorf("only %d operations", n-1)
 				}
 			})
@@ -317,7 +317,8 @@ func TestCrashEdit(t *testing.T) {
 // whether there were as many operations.
 func (c *crashes) crashEdit(t *testing.T, command, how string, n int) bool {
 	dir := t.TempDir()
-	app, cache, mark := filepath.Join(dir, "app"), filepath.Join(dir, "cache"), filepath.Join(dir, "mark")
+	app, mark := filepath.Join(dir, "app"), filepath.Join(dir, "mark")
+	cache := filepath.Join(c.dir, "cache") // which has all that is asked for, so that the operations are those of the edit
 	args := map[string][]string{"add": {"add", "word<2"}, "remove": {"remove", "word"}}[command]
 	after := map[string]string{"add": "# words\r\nword<2 # one\r\n", "remove": "# words\r\n"}[command]
 	const before = "# words\r\nword==2 # one\r\n"
@@ -361,13 +362,13 @@ func (c *crashes) crashEdit(t *testing.T, command, how string, n int) bool {
 	if how != "KILL" {
 		notWhole(t, dir)
 	}
-	if text == before {
+	if text == before && how != "EIO" { // which leaves what ENOSPC leaves
 		if said, ended := run(""); !ended.Success() {
 			t.Errorf("the next run: %v\n%s", ended, said)
 		}
 		notWhole(t, dir)
 	}
-	if text, old := state(); text != after || old {
+	if text, old := state(); how != "EIO" && (text != after || old) {
 		t.Errorf("afterwards dependencies.txt is %q, and the lock the old one: %v", text, old)
 	}
 	if t.Failed() {
