@@ -25,7 +25,9 @@ type Rule struct {
 	Why   string // the deployment that it would have broken
 	// Example is what breaks the rule, an arrow, and what is right.
 	Example string
-	Check   func(*App) []Finding `json:"-"` // pure: reads the App, never the disk
+	// Check is pure: it reads the App, never the disk. It is nil for the rule about
+	// findings of the others, which CheckAll knows.
+	Check func(*App) []Finding `json:"-"`
 }
 
 // A Finding is one place where an application does not do what a rule says.
@@ -35,6 +37,8 @@ type Finding struct {
 	schema.Pos
 	Message string `json:"message"`
 	Fix     string `json:"fix,omitempty"` // the remedy, in the imperative; the rule's where the place has none
+	// Reason is why app.ini says that the finding does not count, "" for one that does.
+	Reason string `json:"reason,omitempty"`
 }
 
 // String gives "FILE[:LINE[:COL]]: ABnnn message; remedy".
@@ -84,6 +88,7 @@ var rules = []Rule{
 	{"AB033", Warning, "no variable of app.ini holds a password", "take it from a variable of the supervisor, or from a file of the host", "the password of the database was in every archive and every backup", "DB_PASSWORD = hunter2 → DB_PASSWORD = $DB_PASSWORD", checkEnvSecrets},
 	{"AB034", Warning, "app.ini names no home directory", "name a path in the directory, or take it from a variable of the supervisor", "the settings were read from /home/anna, which the host does not have", "SETTINGS = /home/anna/shop/settings.ini → SETTINGS = settings.ini", checkHomes},
 	{"AB035", Error, "brackets and strings of a Python entrypoint are closed", "correct the line", "half of a merge was deployed, and every process ended with a SyntaxError", "application = make( → application = make()", checkPython},
+	{"AB036", Warning, "each line of [check] in app.ini is about a finding that there is", "remove the line, or correct its number and its glob", "the key of the tests was gone, and the line that had allowed it let another one pass", "AB013 = keys: a test key, without such a file → no such line", nil},
 }
 
 // Rules lists the rules of the standard in report order.
@@ -93,14 +98,29 @@ func Rules() []Rule { return append([]Rule(nil), rules...) }
 // order of the rules and, within a rule, of the files. It reads nothing but
 // app. No findings mean that the application conforms.
 func Check(app *App) []Finding {
-	var all []Finding
+	all, _ := CheckAll(app)
+	return all
+}
+
+// CheckAll is [Check] that also gives the findings which do not count, because
+// app.ini says so under [check].
+func CheckAll(app *App) (findings, suppressed []Finding) {
+	outs := newOptOuts(app)
 	for _, r := range rules {
-		for _, f := range r.Check(app) {
+		check := r.Check
+		if r.ID == optOutRule {
+			check = outs.check
+		}
+		for _, f := range check(app) {
 			f.Rule, f.Level, f.Fix = r.ID, r.Level, cmp.Or(f.Fix, r.Fix)
-			all = append(all, f)
+			if f.Reason = outs.reason(&f); f.Reason != "" {
+				suppressed = append(suppressed, f)
+			} else {
+				findings = append(findings, f)
+			}
 		}
 	}
-	return all
+	return findings, suppressed
 }
 
 // HasErrors reports whether one of the findings is more than a warning.

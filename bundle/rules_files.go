@@ -342,6 +342,10 @@ func (a *App) isBuilt(p string) bool {
 // isOutput matches a path with one glob of [build] outputs: * and ? and
 // classes within a component, ** for any number of components.
 func isOutput(glob, p string) bool {
-	pt, ok := parsePattern("/" + strings.TrimPrefix(strings.TrimSuffix(glob, "/"), "/"))
+	pt, ok := outputPattern(glob)
 	return ok && pt.re.MatchString(p)
+}
+
+func outputPattern(glob string) (pattern, bool) {
+	return parsePattern("/" + strings.TrimPrefix(strings.TrimSuffix(glob, "/"), "/"))
 }

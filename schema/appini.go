@@ -8,7 +8,7 @@ import (
 )
 
 // appSections are the headers of app.ini; a ":" asks for a name.
-var appSections = []string{"app", "build", "package", "supervisor", "env", "watcher:", "socket:", "env:"}
+var appSections = []string{"app", "build", "package", "supervisor", "check", "env", "watcher:", "socket:", "env:"}
 
 // ParseAppINI reads app.ini. What the file does not say has the values of
 // [DefaultWatcher] and [DefaultSocket]. A watcher called "app" may be without
@@ -49,7 +49,7 @@ func (d *decoder) full(pos Pos) bool {
 	if len(d.problems) >= MaxProblems {
 		return true
 	}
-	if max(len(d.cfg.Watchers), len(d.cfg.Sockets), len(d.cfg.Env), d.globCount) > maxItems || d.varCount > maxVars {
+	if max(len(d.cfg.Watchers), len(d.cfg.Sockets), len(d.cfg.Env), len(d.cfg.OptOuts), d.globCount) > maxItems || d.varCount > maxVars {
 		d.problems.Add(pos, "", "the file has too many sections or variables")
 		return true
 	}
@@ -71,6 +71,8 @@ func (d *decoder) appSection(s *INISection) {
 	case header == "supervisor":
 		d.cfg.Supervisor.Pos = s.Pos
 		d.keys(s, "supervisor", &target{cfg: d.cfg})
+	case header == "check":
+		d.keys(s, "check", &target{cfg: d.cfg})
 	case header == "env":
 		d.env(s, nil)
 	case named && kind == "env":

@@ -24,6 +24,9 @@ func dumpConfig(c *Config) string {
 	show("app", app, AppSection{})
 	show("build", build, BuildSection{})
 	show("supervisor", sup, SupervisorSection{Umask: -1})
+	for _, o := range c.OptOuts {
+		fmt.Fprintf(&b, "check %s %s %q %q\n", o.Pos, o.Rule, o.Glob, o.Reason)
+	}
 	for _, w := range c.Watchers {
 		fmt.Fprintf(&b, "watcher %s %s\n", w.Name, w.Pos)
 		show("  ", w, DefaultWatcher(w.Name))
@@ -83,6 +86,7 @@ func TestEveryKeyDecodes(t *testing.T) {
 		"watcher.flapping.max_retry": "9", "watcher.backoff.first": "1", "watcher.backoff.max": "9",
 		"socket.host": "::1", "socket.port": "80", "socket.path": "p", "socket.family": "AF_INET6", "socket.type": "SOCK_DGRAM",
 		"socket.backlog": "1", "socket.replace": "1", "socket.umask": "0117", "socket.so_reuseport": "1", "socket.blocking": "1",
+		"check.ABNNN": "tests/*.pem: of no use",
 	}
 	for _, k := range Keys() {
 		if k.Doc == "" {
@@ -93,7 +97,7 @@ func TestEveryKeyDecodes(t *testing.T) {
 			t.Errorf("%s.%s has no value in this test", k.Section, k.Name)
 			continue
 		}
-		name := strings.Replace(k.Name, "NAME", "nofile", 1)
+		name := strings.NewReplacer("NAME", "nofile", "NNN", "013").Replace(k.Name)
 		spec := findKey(k.Section, name)
 		fresh := func() *target {
 			w := DefaultWatcher("w")

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ func Keys() []KeyDoc {
 	for _, k := range keyTable {
 		name := k.name
 		if k.family {
-			name += "NAME"
+			name += cmp.Or(k.rest, "NAME")
 		}
 		out = append(out, KeyDoc{k.section, name, k.doc})
 	}
@@ -29,7 +30,8 @@ func Keys() []KeyDoc {
 // documentation are made from.
 type keySpec struct {
 	section, name, doc string
-	family             bool // name is the beginning of the key
+	family             bool   // name is the beginning of the key
+	rest               string // of the name of a family, in its documentation; "" for NAME
 	decode             func(t *target, k *INIKey) *fault
 	copy               func(dst, src *target)
 }
@@ -70,7 +72,7 @@ func key[T any](section, name, doc string, parse func(string) (T, *fault), at fu
 	}
 }
 
-var keyTable = concat(appKeys, buildKeys, packageKeys, supervisorKeys, watcherKeys, socketTable)
+var keyTable = concat(appKeys, buildKeys, packageKeys, supervisorKeys, watcherKeys, socketTable, checkKeys)
 
 func concat(tables ...[]keySpec) []keySpec {
 	var out []keySpec
@@ -130,6 +132,12 @@ var socketTable = []keySpec{
 	key("socket", "so_reuseport", "whether each process gets a socket of its own with SO_REUSEPORT", boolean, func(t *target) *bool { return &t.socket.ReusePort }),
 	key("socket", "blocking", "whether the socket is without O_NONBLOCK", boolean, func(t *target) *bool { return &t.socket.Blocking }),
 }
+
+var checkKeys = []keySpec{{
+	section: "check", name: "AB", family: true, rest: "NNN",
+	doc:    "findings of this rule that do not count: GLOB: REASON, one a line",
+	decode: func(t *target, k *INIKey) *fault { return decodeOptOuts(t.cfg, k) },
+}}
 
 // findKey gives the row of a key; a family is asked for by its whole name.
 func findKey(section, name string) *keySpec {

@@ -262,6 +262,32 @@ func decodeOutputs(b *BuildSection, k *INIKey) *fault {
 	return nil
 }
 
+// decodeOptOuts reads lines of GLOB: REASON.
+func decodeOptOuts(c *Config, k *INIKey) *fault {
+	if n := strings.TrimPrefix(k.Name, "AB"); len(n) != 3 || strings.Trim(n, "0123456789") != "" {
+		return &fault{"is no number of a rule", "write AB and three digits", -1}
+	}
+	off, before := 0, len(c.OptOuts)
+	for s := range strings.SplitSeq(k.Value, "\n") {
+		glob, reason, ok := strings.Cut(s, ":")
+		glob, reason = strings.TrimSpace(glob), strings.TrimSpace(reason)
+		switch {
+		case s == "":
+		case !ok || reason == "":
+			return &fault{quote(s) + " has no reason", "write FILE: REASON", off}
+		case glob == "" || !validGlob(glob):
+			return &fault{quote(glob) + " is no glob", "write a path in the app directory, or ** for all", off}
+		default:
+			c.OptOuts = append(c.OptOuts, OptOut{Pos: k.PosAt(off), Rule: k.Name, Glob: glob, Reason: reason})
+		}
+		off += len(s) + 1
+	}
+	if len(c.OptOuts) == before {
+		return &fault{"names no file", "write FILE: REASON", -1}
+	}
+	return nil
+}
+
 func validGlob(s string) bool {
 	_, err := path.Match(s, "")
 	return err == nil

@@ -14,6 +14,7 @@ type Config struct {
 	Supervisor SupervisorSection
 	Watchers   []Watcher // in the order of the file, names unique without regard to case
 	Sockets    []Socket  // in the order of the file
+	OptOuts    []OptOut  // what [check] says, in the order of the file
 	// Env is what [env] and [env:GLOB] say, in the order of the file. The
 	// decoders have applied it to the watchers of the file; it is kept for the
 	// watcher that nobody wrote down.
@@ -61,6 +62,15 @@ type PackageSection struct {
 	Release    int    // 0 for 1
 	Maintainer string // "" for nobody
 	Homepage   string
+}
+
+// An OptOut is a line of [check]: the findings of one rule in some files do not
+// count, and why. Its Pos is that of the line.
+type OptOut struct {
+	Pos
+	Rule   string // "AB013"
+	Glob   string // of paths, as in [build] outputs
+	Reason string
 }
 
 // A SupervisorSection is [supervisor] of app.ini, or [circus] of a circus.ini.

@@ -93,7 +93,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 	}
 	var findings *bundle.CheckError
 	if errors.As(err, &findings) {
-		return report(out, app, findings.Findings, o.format.value, false)
+		return report(out, app, newCheckReport(findings.Findings, nil), o.format.value, false)
 	}
 	return err
 }

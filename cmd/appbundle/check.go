@@ -22,7 +22,8 @@ the standard, one finding a line:
   FILE[:LINE[:COL]]: ABnnn message; remedy
 
 "appbundle explain ABnnn" tells what a rule is for. The status is 1 when there
-is an error, or with --strict a warning.`,
+is an error, or with --strict a warning. A finding that [check] in app.ini opts
+out of, with a reason, does not count.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
@@ -30,7 +31,8 @@ is an error, or with --strict a warning.`,
 				if err != nil {
 					return err
 				}
-				return report(out, app, bundle.Check(app), format.value, strict)
+				findings, suppressed := bundle.CheckAll(app)
+				return report(out, app, newCheckReport(findings, suppressed), format.value, strict)
 			})
 		},
 	}
@@ -41,15 +43,15 @@ is an error, or with --strict a warning.`,
 
 // A checkReport is the answer of check in JSON.
 type checkReport struct {
-	Format   int              `json:"format"`
-	Findings []bundle.Finding `json:"findings"`
-	Errors   int              `json:"errors"`
-	Warnings int              `json:"warnings"`
+	Format     int              `json:"format"`
+	Findings   []bundle.Finding `json:"findings"`
+	Suppressed []bundle.Finding `json:"suppressed"` // app.ini says that they do not count
+	Errors     int              `json:"errors"`
+	Warnings   int              `json:"warnings"`
 }
 
-// report prints the findings; its error is errNo when they mean no.
-func report(out *printer, app *bundle.App, findings []bundle.Finding, format string, strict bool) error {
-	r := checkReport{Format: 1, Findings: append([]bundle.Finding{}, findings...)}
+func newCheckReport(findings, suppressed []bundle.Finding) *checkReport {
+	r := &checkReport{Format: 1, Findings: append([]bundle.Finding{}, findings...), Suppressed: append([]bundle.Finding{}, suppressed...)}
 	for _, f := range r.Findings {
 		if f.Level == bundle.Error {
 			r.Errors++
@@ -57,6 +59,11 @@ func report(out *printer, app *bundle.App, findings []bundle.Finding, format str
 			r.Warnings++
 		}
 	}
+	return r
+}
+
+// report prints the findings; its error is errNo when they mean no.
+func report(out *printer, app *bundle.App, r *checkReport, format string, strict bool) error {
 	if format == "json" {
 		if err := out.json(r); err != nil {
 			return err
@@ -89,6 +96,9 @@ func (r *checkReport) summary(app *bundle.App) string {
 	s := count(r.Errors, "error") + ", " + count(r.Warnings, "warning")
 	if len(r.Findings) == 0 {
 		s = app.Name + " " + app.Version + " conforms"
+	}
+	if n := len(r.Suppressed); n > 0 {
+		s += fmt.Sprintf(", %d suppressed", n)
 	}
 	if ep := app.Entrypoint; ep.Path != "" {
 		s += fmt.Sprintf("; %s is %s: %s", ep.Path, ep.Interface, ep.How)
