@@ -127,6 +127,7 @@ var valueForms = []struct {
 	{valueForm{pattern: `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`}, "app.name"},
 	{valueForm{pattern: `^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`}, "app.version"},
 	{oneLineForm, "app.description package.maintainer"},
+	{valueForm{pattern: ":", min: 3}, "check.ABNNN"},
 	{anyForm, "app.license build.outputs build.targets build.command watcher.args"},
 	{valueForm{enum: []string{"wsgi", "asgi", "exec"}}, "app.interface"},
 	{valueForm{enum: []string{"gunicorn", "uvicorn", "hypercorn", "waitress", "uwsgi"}}, "app.server"},
@@ -202,9 +203,14 @@ func sectionSchema(t *testing.T, section, description string) property {
 		}
 		f := formOf(t, k)
 		value := property{Description: k.Doc, Type: "string", Enum: f.enum, Pattern: f.pattern, MinLength: f.min}
-		if stem, family := strings.CutSuffix(k.Name, "NAME"); family {
-			limits := fold(strings.ReplaceAll(rlimitNames, " ", "|"))
-			p.PatternProperties = object(t, []string{"^" + stem + "(" + limits + ")$"}, map[string]property{"^" + stem + "(" + limits + ")$": value})
+		family := ""
+		if stem, ok := strings.CutSuffix(k.Name, "NAME"); ok {
+			family = "^" + stem + "(" + fold(strings.ReplaceAll(rlimitNames, " ", "|")) + ")$"
+		} else if stem, ok := strings.CutSuffix(k.Name, "NNN"); ok {
+			family = "^" + stem + "[0-9]{3}$"
+		}
+		if family != "" {
+			p.PatternProperties = object(t, []string{family}, map[string]property{family: value})
 			continue
 		}
 		names = append(names, k.Name)
@@ -225,6 +231,7 @@ func appINISchema(t *testing.T) []byte {
 		"app":                       sectionSchema(t, "app", "what the application is"),
 		"build":                     sectionSchema(t, "build", "how what is not in the sources is made"),
 		"package":                   sectionSchema(t, "package", "what Linux packages say"),
+		"check":                     sectionSchema(t, "check", "findings that do not count"),
 		"supervisor":                sectionSchema(t, "supervisor", "how the supervisor runs"),
 		"env":                       env,
 		"^watcher: *" + itemPattern: sectionSchema(t, "watcher", "processes that are kept alive"),
@@ -238,7 +245,7 @@ func appINISchema(t *testing.T) []byte {
 		`"description":"app.ini as a mapping: sections to keys to values, all of them text"`,
 		`"type":"object"`,
 		`"additionalProperties":false`,
-		`"properties":` + string(object(t, []string{"app", "build", "package", "supervisor", "env"}, sections)),
+		`"properties":` + string(object(t, []string{"app", "build", "package", "check", "supervisor", "env"}, sections)),
 		`"patternProperties":` + string(object(t, []string{"^watcher: *" + itemPattern, "^socket: *" + itemPattern, "^env:"}, sections)),
 	}
 	var b bytes.Buffer
@@ -262,7 +269,7 @@ func TestAppINISchemaAgrees(t *testing.T) {
 	ranged := []valueForm{wholeForm, secondsForm}
 	for _, k := range Keys() {
 		f := formOf(t, k)
-		name := strings.ReplaceAll(k.Name, "NAME", "nofile")
+		name := strings.NewReplacer("NAME", "nofile", "NNN", "013").Replace(k.Name)
 		row := findKey(k.Section, name)
 		for _, value := range samples {
 			_, fault := row.decoded(value, name)
