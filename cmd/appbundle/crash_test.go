@@ -297,6 +297,7 @@ func TestCrashPackages(t *testing.T) {
 // for, and clears what the killed one left. (The lock gets its name first.)
 func TestCrashEdit(t *testing.T) {
 	c := newCrashes(t)
+	c.crashEdit(t, "add", "KILL", 1<<20) // asks the interpreter, for the cache
 	for _, command := range []string{"add", "remove"} {
 		for how := range faults {
 			t.Run(command+"/"+how, func(t *testing.T) {
