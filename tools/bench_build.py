@@ -77,9 +77,7 @@ def tree(home, size):
 
 
 def build(binary, where, figures, quick):
-    size = 500_000_000
-    tree(where + "/tree", size)
-    files = sum(len(fs) for _, _, fs in os.walk(where + "/tree"))
+    size, files = made(where)
     ours, theirs = where + "/t.tar.zst", where + "/p.tar.zst"
     commands = {"appbundle": [binary, "build", "-o", ours, where + "/tree"],
                 "tar | zstd -3": ["sh", "-c", f"tar -C {where}/tree -cf - . | zstd -q -3 -T1 -f -o {theirs}"]}
@@ -87,6 +85,49 @@ def build(binary, where, figures, quick):
     figures.add(f"archive of {size / 1e6:.0f} MB in {files} files, level 3", "CPU s", seconds)
     figures.add("memory of that", "MiB", memory, "the largest process")
     figures.add("size of that", "MB", {"appbundle": [os.path.getsize(ours) / 1e6], "tar | zstd -3": [os.path.getsize(theirs) / 1e6]})
+
+
+def made(where):
+    """Makes the tree; gives its size, and how many files it has."""
+    size = 500_000_000
+    tree(where + "/tree", size)
+    return size, sum(len(fs) for _, _, fs in os.walk(where + "/tree"))
+
+
+# What packs a tree, and what unpacks it, with the format's usual level; {t} is the
+# tree, {a} the archive, {d} the directory to unpack into.
+FORMATS = {
+    "tar.zst": {"tar | zstd": ("tar -C {t} -cf - . | zstd -q -3 -T1 -f -o {a}", "zstd -dqc {a} | tar -C {d} -xf -"),
+                "bsdtar": ("bsdtar -C {t} --zstd --options zstd:compression-level=3 -cf {a} .", "bsdtar -C {d} -xf {a}")},
+    "tar.gz": {"tar | gzip": ("tar -C {t} -cf - . | gzip -6 >{a}", "gzip -dc {a} | tar -C {d} -xf -"),
+               "bsdtar": ("bsdtar -C {t} -czf {a} .", "bsdtar -C {d} -xf {a}")},
+    "zip": {"zip": ("cd {t} && rm -f {a} && zip -qry {a} .", "unzip -q {a} -d {d}"),
+            "bsdtar": ("bsdtar -C {t} --format zip -cf {a} .", "bsdtar -C {d} -xf {a}")},
+    "tar": {"tar": ("tar -C {t} -cf {a} .", "tar -C {d} -xf {a}"), "bsdtar": ("bsdtar -C {t} -cf {a} .", "bsdtar -C {d} -xf {a}")},
+}
+
+
+def formats(binary, where, figures, quick):
+    """build and unpack in every format. Ours compares what it unpacks with digests."""
+    size, files = made(where)
+    n = 2 if quick else 5
+    for kind, peers in FORMATS.items():
+        place = {who: f"{where}/{i}.{kind}" for i, who in enumerate(("appbundle", *peers))}
+        packs = {"appbundle": [binary, "build", "-o", place["appbundle"], where + "/tree"]}
+        unpacks = {"appbundle": [binary, "unpack", place["appbundle"], where + "/out"]}
+        for who, (pack, unpack) in peers.items():
+            names = {"t": where + "/tree", "a": place[who], "d": where + "/out"}
+            packs[who] = ["sh", "-c", pack.format(**names)]
+            unpacks[who] = ["sh", "-c", "mkdir " + where + "/out && " + unpack.format(**names)]
+        seconds, memory = rounds(packs, n)
+        figures.add(f"{kind} of {size / 1e6:.0f} MB in {files} files", "CPU s", seconds)
+        figures.add("memory of that", "MiB", memory, "the largest process")
+        figures.add("size of that", "MB", {who: [os.path.getsize(path) / 1e6] for who, path in place.items()})
+        seconds, memory = rounds(unpacks, n, lambda: shutil.rmtree(where + "/out"))
+        figures.add(f"{kind} unpacked", "CPU s", seconds, "ours reads every digest and flushes the disk")
+        figures.add("memory of that", "MiB", memory, "the largest process")
+        for path in place.values():
+            os.unlink(path)
 
 
 def check(binary, where, figures, quick):
@@ -102,11 +143,12 @@ def check(binary, where, figures, quick):
     figures.add("memory of that", "MiB", memory, "the largest process")
 
 
-def rounds(commands, n):
+def rounds(commands, n, after=lambda: None):
     seconds, memory = {k: [] for k in commands}, {k: [] for k in commands}
     for i in range(n + 1):
         for k, argv in commands.items():
             c = cost(argv)
+            after()
             if i > 0:  # the first fills the page cache
                 seconds[k].append(c.cpu)
                 memory[k].append(c.memory)
