@@ -84,7 +84,7 @@ def listing(top):
     walk("")
     if not any(p.startswith(".appbundle/") for p in found):
         found.pop(".appbundle", None)
-    own = re.compile(re.escape(app_name(top)) + r"-[0-9][^/]*-(any|(cp3[0-9]+t?-)?(linux|musllinux_\d+_\d+)_[a-z0-9_]+)\.tar\.zst")
+    own = re.compile(re.escape(app_name(top)) + r"-[0-9][^/]*-(any|(cp3[0-9]+t?-)?(linux|musllinux_\d+_\d+)_[a-z0-9_]+)\.(tar\.zst|tar\.gz|zip|tar)")
     for path in [p for p in found if own.fullmatch(p.rpartition("/")[2]) and stat.S_ISREG(found[p].st_mode)]:
         del found[path]
         while (path := path.rpartition("/")[0]) and not any(p.startswith(path + "/") for p in found):
@@ -115,16 +115,18 @@ def digest(top):
 
 NAME = "[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 EXTRAS = rf"\[[ \t]*(?:{NAME}(?:[ \t]*,[ \t]*{NAME})*[ \t]*)?\]"
-VERSION = r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:alpha|a|beta|b|preview|pre|c|rc)(?:[._-]?\d+)?)?(?:-\d+|[._-]?(?:post|rev|r)" \
-          r"(?:[._-]?\d+)?)?(?:[._-]?dev(?:[._-]?\d+)?)?(?:\+[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)?"
-SPECIFIER = rf"(?:[=!]=[ \t]*{VERSION}\.\*|(?:<=|>=|==|!=|<|>|~=(?=[ \t]*v?(?:\d+!)?\d+\.\d))[ \t]*{VERSION}|===[ \t]*[!-(*+\--:<-~]+)"
+BARE = r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:alpha|a|beta|b|preview|pre|c|rc)(?:[._-]?\d+)?)?(?:-\d+|[._-]?(?:post|rev|r)" \
+       r"(?:[._-]?\d+)?)?(?:[._-]?dev(?:[._-]?\d+)?)?"
+VERSION = f"v?{BARE}"
+LOCAL = r"(?:\+[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)?"
+SPECIFIER = rf"(?:[=!]=[ \t]*(?:v?(?:\d+!)?\d+(?:\.\d+)*\.\*|{VERSION}{LOCAL})|(?:<=|>=|<|>|~=(?=[ \t]*v?(?:\d+!)?\d+\.\d))[ \t]*{VERSION}|===[ \t]*[!-\"$-(*+\--:<-~]+)"
 SPECIFIERS = rf"(?i:{SPECIFIER}(?:[ \t]*,[ \t]*{SPECIFIER})*(?:[ \t]*,)?)"
 VERSIONS = {f"{kind}_{n}" for kind, n in (("python", "version"), ("python", "full_version"), ("implementation", "version"), ("platform", "release"))}
 WORDS = {f"platform_{n}" for n in ("system", "version", "machine", "python_implementation")} | {"os_name", "sys_platform", "implementation_name", "extra"}
-OPERAND = rf"(?:{'|'.join(sorted(VERSIONS | WORDS, reverse=True))}|\"[^\"]*\"|'[^']*')"
-COMPARISON = re.compile(rf"({OPERAND})[ \t]*(===|==|~=|!=|<=|>=|<|>|in|not[ \t]*in)[ \t]*({OPERAND})")
+OPERAND = rf"(?:(?<!\w)(?:{'|'.join(sorted(VERSIONS | WORDS, reverse=True))})(?!\w)|\"[^\"\\]*\"|'[^'\\]*')"
+COMPARISON = re.compile(rf"({OPERAND})[ \t]*(===|==|~=|!=|<=|>=|<|>|in(?!\w)|not[ \t]*in(?!\w))[ \t]*({OPERAND})")
 URL_CHARS = "[^\\s\"<>`\\x7f-\U0010ffff]"
-WHEEL_NAME = rf"({NAME})-{VERSION}(?:-\d\w*)?(?:-[A-Za-z0-9_.]+){{3}}\.whl"
+WHEEL_NAME = rf"({NAME})-{VERSION}{LOCAL}(?:-\d\w*)?(?:-[A-Za-z0-9_.]+){{3}}\.whl"
 HASH = r"(?:sha256[:=][0-9A-Fa-f]{64}|sha384[:=][0-9A-Fa-f]{96}|sha512[:=][0-9A-Fa-f]{128})"
 GO = r"go:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/(?:\.*[A-Za-z0-9_~-])+)*"
 NPM = r"npm:(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*"
@@ -148,8 +150,7 @@ def normal(name):
 
 def is_marker(text):
     def one(m):
-        sides = {m[1], m[3]}
-        return "\0" if m[2] != "~=" or sides & VERSIONS else "?"
+        return "\0" if {m[1], m[3]} & (VERSIONS | WORDS) and (m[2] not in ("~=", "===") or m[1] in VERSIONS) else "?"
     text = COMPARISON.sub(one, text)
     group = r"\0(?:[ \t]*(?:and|or)[ \t]*\0)*"
     while re.search(rf"\([ \t]*{group}[ \t]*\)", text):
@@ -223,14 +224,33 @@ def is_setting(m):
     return not value or value.startswith("http") and is_url(value)
 
 
+DEP_TYPES = set("alpm apk bazel bitbucket bitnami brew cargo chrome-extension cocoapods composer conan conda cpan cran deb docker gem generic github gitlab golang hackage hex "
+                "huggingface julia luarocks maven mlflow npm nuget oci opam otp pub pypi qpkg rpm swid swift vscode-extension yocto".split())
+
+
+def is_identifier(text):
+    part, compare = r"(?:[A-Za-z0-9._~+:-]|%[0-9A-Fa-f]{2})+", rf"(?i:(?:>=|>|<=|<)[ \t]*{VERSION}|==[ \t]*(?:{VERSION}{LOCAL}|v?(?:\d+!)?\d+(?:\.\d+)*\.\*))"
+    m = fits(rf"dep:([A-Za-z0-9-]+)/({part}(?:/{part})*)(?:@[ \t]*(?:{part}|{compare}(?:[ \t]*,[ \t]*{compare})*))?(?:\?([^#]*))?(?:#/*({part}(?:/{part})*)/*)?", text)
+    if not m:
+        return False
+    kind, parts, fields = m[1].lower(), m[2].split("/"), m[3].split("&") if m[3] is not None else []
+    decoded = [re.sub(b"%(..)", lambda x: bytes([int(x[1], 16)]), p.encode()) for p in parts + (m[4] or "x").split("/")]
+    if any(d in (b".", b"..") or b"/" in d or HIDDEN.search(d.decode("utf-8", "surrogateescape")) for d in decoded) or len(parts) > 20:
+        return False
+    keys = [f.partition("=")[0] for f in fields]
+    if len(set(keys)) < len(keys) or not all(fits(rf"[a-z][a-z0-9._-]*=(?:/|{part})+", f) for f in fields):
+        return False
+    if kind == "virtual":
+        return bool(fits("(?:compiler|interface)/[a-z0-9][a-z0-9._+-]*", m[2]))
+    return kind in DEP_TYPES and (kind not in ("bitbucket", "github", "gitlab") or len(parts) > 1)
+
+
 def is_external(line):
     head, semicolon, marker = line.partition(";")
-    part = r"[A-Za-z0-9_~%](?:[A-Za-z0-9._+~%-]*[A-Za-z0-9_+])?"
-    version = rf"(?:{SPECIFIERS}|(?i:{VERSION}))"
-    identifier = rf"(?:dep:virtual/(?:compiler|interface)/{part}|dep:(?!virtual/)[a-z][a-z0-9.+-]*(?:/{part}){{1,3}})(?:[ \t]*@[ \t]*{version})?"
     name = r"[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+])?(?:\([A-Za-z_][A-Za-z0-9_+:-]*\))?"
-    named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}|\([ \t]*{version}[ \t]*\)))?"
-    return bool(fits(identifier if head.startswith("dep:") else named, head.rstrip(" \t"))) and (not semicolon or is_marker(marker))
+    named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}|\([ \t]*(?:{SPECIFIERS}|(?i:{BARE}))[ \t]*\)))?"
+    head = head.rstrip(" \t")
+    return bool(is_identifier(head) if head.startswith("dep:") else fits(named, head)) and (not semicolon or is_marker(marker))
 
 
 # Lines.
@@ -306,12 +326,12 @@ def app_ini(top):
     """The lines of app.ini that break AB006 by what a section or key is called."""
     for n, section, (key, _), why in settings(read(top, "app.ini")):
         kind, colon, item = (section or "").partition(":")
-        known = section in ("app", "build", "package", "supervisor", "env") if not colon else \
+        known = section in ("app", "build", "package", "supervisor", "check", "env") if not colon else \
             kind == "env" and item.strip() or kind in ("watcher", "socket") and fits(r"[A-Za-z0-9_.-]{1,64}", item.strip())
         if key and kind == "env":
             known = known and fits("[A-Za-z_][A-Za-z0-9_]*", key)
         elif key:
-            known = known and (kind, re.sub("^rlimit_.*", "rlimit_NAME", key)) in KEYS
+            known = known and (kind, re.sub("^rlimit_.*", "rlimit_NAME", re.sub(r"^AB\d{3}$", "ABNNN", key))) in KEYS
         if why or not known:
             yield n
 

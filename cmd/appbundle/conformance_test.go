@@ -106,7 +106,7 @@ func TestConformanceReference(t *testing.T) {
 		{"a comment may be in a continued line", "dependencies/comment-in-continued-line", `before and re.match(r"[ \t]*#", line)`, "False"},
 		{"http needs no hash", "dependencies/http-without-hash", "secure=not hashed", "secure=False"},
 		{"and binds nothing", "dependencies/marker-of-several", "(?:and|or)", "or"},
-		{"a version needs no operator", "external-dependencies/bare-version-without-parentheses", `named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}`, `named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}|{version}`},
+		{"a version needs no operator", "external-dependencies/bare-version-without-parentheses", `named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}`, `named = rf"{name}(?:[ \t]*(?:{SPECIFIERS}|{BARE}`},
 		{"keys may be repeated", "app-ini/key-twice", "key not in seen", "True"},
 	}
 	for _, bug := range bugs {
@@ -131,7 +131,7 @@ func TestConformanceReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			status, out, errs := judge(t, filepath.Join(dir, "conformance"), "--only", bug.only, "--rules", covered, "--skip", "app-ini-values/*",
-				"--digest", checker+" digest", "--", checker, "check")
+				"--digest", "python3 -IS "+checker+" digest", "--", "python3", "-IS", checker, "check") // without what a site adds: it takes half of the time
 			want := 1
 			if bug.old == "" {
 				want = 0
