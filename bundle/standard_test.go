@@ -64,7 +64,7 @@ func TestKeysAreInTheStandard(t *testing.T) {
 }
 
 // TestDigestExample makes the directory of the example and compares lines and
-// digest with the text.
+// digest with the text, whose commands are run by a test of the documents.
 func TestDigestExample(t *testing.T) {
 	dir := t.TempDir()
 	do(t, dir, "mkdir bin\ntouch dependencies.txt\nlink bin/app start")
@@ -77,11 +77,12 @@ func TestDigestExample(t *testing.T) {
 		lines = append(lines, schema.DigestLine(e))
 	}
 	text := standard(t)
-	if want := "```\n" + strings.Join(lines, "\n") + "\n```"; !strings.Contains(text, want) {
+	if want := "<<'END'\n> " + strings.Join(lines, "\n> ") + "\n> END\n"; !strings.Contains(text, want) {
 		t.Errorf("STANDARD.md has not the lines\n%s", want)
 	}
-	if want := "the digest is `" + app.Digest() + "`"; !strings.Contains(text, want) {
-		t.Errorf("STANDARD.md does not say: %s", want)
+	hex := strings.TrimPrefix(app.Digest(), schema.DigestPrefix)
+	if want := "\n" + hex + "  -\n"; !strings.Contains(text, want) {
+		t.Errorf("STANDARD.md does not say:%s", want)
 	}
 }
 
