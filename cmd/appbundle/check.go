@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +14,8 @@ import (
 )
 
 func newCheckCmd(out *printer) *cobra.Command {
-	format, strict := textFormat(), false
+	format := &choice{value: "text", allowed: []string{"text", "json", "sarif", "junit", "github"}}
+	strict := false
 	cmd := &cobra.Command{
 		Use:   "check [DIR|ARCHIVE]",
 		Short: "does this application conform to the standard?",
@@ -23,7 +26,11 @@ the standard, one finding a line:
 
 "appbundle explain ABnnn" tells what a rule is for. The status is 1 when there
 is an error, or with --strict a warning. A finding that [check] in app.ini opts
-out of, with a reason, does not count.`,
+out of, with a reason, does not count.
+
+SARIF (2.1.0) is for what collects the findings of tools, JUnit for what shows
+tests, and github prints workflow commands. Their paths are relative to the
+working directory.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
@@ -36,7 +43,7 @@ out of, with a reason, does not count.`,
 			})
 		},
 	}
-	cmd.Flags().Var(format, "format", "of the report: `text|json`")
+	cmd.Flags().Var(format, "format", "of the report: `text|json|sarif|junit|github`")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
 	return cmd
 }
@@ -64,18 +71,46 @@ func newCheckReport(findings, suppressed []bundle.Finding) *checkReport {
 
 // report prints the findings; its error is errNo when they mean no.
 func report(out *printer, app *bundle.App, r *checkReport, format string, strict bool) error {
-	if format == "json" {
-		if err := out.json(r); err != nil {
-			return err
-		}
-	} else {
-		printFindings(out, r.Findings)
+	if err := r.print(out, app, format, strict); err != nil {
+		return err
 	}
 	out.remark("%s", r.summary(app))
 	if r.Errors > 0 || strict && r.Warnings > 0 {
 		return errNo
 	}
 	return nil
+}
+
+// print prints the report in a format.
+func (r *checkReport) print(out *printer, app *bundle.App, format string, strict bool) error {
+	switch format {
+	case "json":
+		return out.json(r)
+	case "sarif":
+		return out.json(r.sarif(fromHere(app)))
+	case "junit":
+		text, err := r.junit(app, strict)
+		out.print("%s", text)
+		return err
+	case "github":
+		out.print("%s", r.github(fromHere(app)))
+	default:
+		printFindings(out, r.Findings)
+	}
+	return nil
+}
+
+// fromHere is the application directory as seen from the working directory, ""
+// where that is not above it: CI shows files by their path in the repository.
+func fromHere(app *bundle.App) string {
+	if app.Dir == "" {
+		return ""
+	}
+	dir := filepath.ToSlash(relative(app.Dir))
+	if !fs.ValidPath(dir) || dir == "." {
+		return ""
+	}
+	return dir
 }
 
 // printFindings prints a finding a line, the rule in the colour of its level.

@@ -197,6 +197,8 @@ var modules = []Module{
 	{"golang.org/x/net/html", []string{"resolve/pypi"}, "0022-x-net-html.md"},
 	{"golang.org/x/term", []string{"cmd/appbundle"}, "0007-x-term.md"},
 	{"github.com/rogpeppe/go-internal/diff", []string{"cmd/appbundle"}, "0065-edited-by-lines.md"},
+	{"github.com/owenrumney/go-sarif/v3", nil, "0068-sarif-and-junit.md"},
+	{"github.com/xeipuuv/gojsonschema", nil, "0068-sarif-and-junit.md"},
 	{"github.com/rogpeppe/go-internal", nil, "0008-testscript.md"},
 	{"golang.org/x/tools/txtar", nil, "0008-testscript.md"},
 }
