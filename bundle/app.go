@@ -182,6 +182,9 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 				if err != nil {
 					return nil, err
 				}
+				if m.Delta != nil {
+					return nil, newDeltaError(a.ArchivePath, m)
+				}
 				a.Name, a.Version = m.Name, m.Version
 			}
 			continue

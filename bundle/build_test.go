@@ -251,8 +251,8 @@ func TestDamagedArchives(t *testing.T) {
 			manifest(all, digest, strings.Repeat("0", 64))
 			return all
 		}},
-		{"format", ".appbundle/manifest.json: the manifest has the format 2, this appbundle reads 1; use a newer appbundle", func(all []member) []member {
-			manifest(all, `"format":1`, `"format":2`)
+		{"format", ".appbundle/manifest.json: the manifest has the format 3, this appbundle reads 2; use a newer appbundle", func(all []member) []member {
+			manifest(all, `"format":1`, `"format":3`)
 			return all
 		}},
 		{"manifest", `.appbundle/manifest.json: entry "README": size or sha256 of the file is none`, func(all []member) []member {

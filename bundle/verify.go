@@ -33,7 +33,9 @@ type VerifyReport struct {
 
 // Verify reads an archive of any of the formats from front to back, and compares every entry with
 // the manifest that must come first. The error is a [*RefusedError] when the
-// archive is not exactly what its manifest says, or is not to be unpacked.
+// archive is not exactly what its manifest says, or is not to be unpacked. Of a
+// delta this is known of its files; whether they make the bundle that the manifest
+// promises is known when it is unpacked over its base.
 func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -45,11 +47,11 @@ func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
 		return nil, explainForeign(err)
 	}
 	defer r.Close()
-	m, err := readManifest(archive, r)
+	m, err := readAnyManifest(archive, r)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.readAll(r); err != nil {
+	if err := m.readAll(r, nil); err != nil {
 		return nil, err
 	}
 	if err := m.finish(); err != nil {
@@ -110,9 +112,18 @@ type matcher struct {
 	claims   *claims
 }
 
-// readManifest reads the first entry. Where that is not the manifest, r gives it
-// once more.
+// readManifest reads the first entry, which must be the manifest of a bundle. Where
+// that is no manifest, r gives it once more.
 func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
+	x, err := readAnyManifest(archive, r)
+	if err == nil && x.manifest.Delta != nil {
+		return nil, newDeltaError(archive, x.manifest)
+	}
+	return x, err
+}
+
+// readAnyManifest is readManifest, also of a delta.
+func readAnyManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 	e, err := r.Next()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -131,6 +142,10 @@ func readManifest(archive string, r *safearchive.Reader) (*matcher, error) {
 		index: make(map[string]int, len(m.Entries)), seen: make([]bool, len(m.Entries))}
 	for i := range m.Entries {
 		x.index[m.Entries[i].Path] = i
+		if m.Delta != nil && m.Entries[i].Type != schema.EntryFile {
+			x.seen[i] = true // all there is of it is in the manifest
+			x.left--
+		}
 	}
 	x.claims = newClaims(m, x.index)
 	return x, nil
@@ -164,8 +179,9 @@ func parseManifest(archive string, r *safearchive.Reader, e safearchive.Entry) (
 	return m, data, nil
 }
 
-// readAll reads every entry and compares it.
-func (x *matcher) readAll(r *safearchive.Reader) error {
+// readAll reads every entry and compares it. The content of a file goes to the
+// writer that copyOf gives for it as well; nil is no writer.
+func (x *matcher) readAll(r *safearchive.Reader, copyOf func(e safearchive.Entry) (io.Writer, error)) error {
 	h := sha256.New()
 	buf := make([]byte, bufSize)
 	for {
@@ -179,12 +195,22 @@ func (x *matcher) readAll(r *safearchive.Reader) error {
 		var sum [sha256.Size]byte
 		if e.Type == safearchive.File {
 			h.Reset()
+			to := io.Writer(h)
+			if copyOf != nil {
+				w, err := copyOf(e)
+				if err != nil {
+					return err
+				}
+				if w != nil {
+					to = io.MultiWriter(h, w)
+				}
+			}
 			if x.claims.wants[e.Path] {
-				if err := x.claims.read(e.Path, io.TeeReader(onlyReader{r}, h)); err != nil {
+				if err := x.claims.read(e.Path, io.TeeReader(onlyReader{r}, to)); err != nil {
 					return err
 				}
 			}
-			if _, err := io.CopyBuffer(h, onlyReader{r}, buf); err != nil {
+			if _, err := io.CopyBuffer(to, onlyReader{r}, buf); err != nil {
 				return err
 			}
 			h.Sum(sum[:0])
@@ -211,6 +237,8 @@ func (x *matcher) entry(e safearchive.Entry, sum [sha256.Size]byte) error {
 		got.X, got.Size, got.SHA256 = e.X, e.Size, hex.EncodeToString(sum[:])
 	}
 	switch {
+	case x.manifest.Delta != nil && e.Type != safearchive.File:
+		return x.refuse(e.Path, "is a %s, and a delta has files alone", got.Type)
 	case e.Hard != "":
 		return x.refuse(e.Path, "is a hard link, which appbundle never writes")
 	case got.Type != want.Type:
@@ -240,6 +268,9 @@ func (x *matcher) finish() error {
 			return x.refuse(x.manifest.Entries[i].Path, "is in the manifest and not in the archive")
 		}
 	}
+	if x.manifest.Delta != nil {
+		return nil // the digest is that of entries which the base has
+	}
 	if d := schema.TreeDigest(x.manifest.Entries); d != x.manifest.Digest {
 		return x.refuse("", "the entries have the digest %s, and the manifest says %s", d, x.manifest.Digest)
 	}
@@ -263,7 +294,10 @@ type UnpackOptions struct {
 	// without a manifest there is nothing to compare it with. One that has a
 	// manifest is compared.
 	NoManifest bool
-	Limits     Limits
+	// Base is the directory or archive of the bundle that a delta is from. It is
+	// read and left as it is. "" takes bundles, and no delta.
+	Base   string
+	Limits Limits
 	// Accept is shown the manifest before anything is unpacked; its error ends
 	// the unpacking. Nil accepts every archive.
 	Accept func(m *schema.Manifest) error
@@ -317,6 +351,14 @@ func unpackInto(ctx context.Context, archive string, f *os.File, staging *atomic
 		return explainForeign(err)
 	}
 	defer r.Close()
+	if opts.Base != "" {
+		return unpackDelta(ctx, archive, r, staging, opts)
+	}
+	return unpackFrom(ctx, archive, r, staging, opts)
+}
+
+// unpackFrom unpacks what r gives.
+func unpackFrom(ctx context.Context, archive string, r *safearchive.Reader, staging *atomicfile.Dir, opts UnpackOptions) error {
 	m, err := readManifest(archive, r)
 	var none *noManifestError
 	if opts.NoManifest && errors.As(err, &none) {

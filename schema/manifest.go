@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 const (
-	// ManifestFormat is the format number that this package writes.
+	// ManifestFormat is the format number of the manifest of a bundle.
 	ManifestFormat = 1
+	// DeltaFormat is that of the manifest of a delta: who knows bundles alone
+	// refuses it as a newer one.
+	DeltaFormat = 2
 	// MaxEntries is how many entries a manifest holds.
 	MaxEntries = 500_000
 	// MaxManifest is the size of the largest manifest, in bytes: MaxEntries
@@ -27,7 +31,8 @@ const (
 )
 
 // A Manifest is what a bundle says about itself: .appbundle/manifest.json, the
-// first entry of an archive.
+// first entry of an archive. That of a delta says it of the bundle which the delta
+// makes of its base: the entries are those that are new or changed.
 type Manifest struct {
 	Format     int             `json:"format"`
 	Digest     string          `json:"digest"` // "ab1:" and hexadecimal digits, see [TreeDigest]
@@ -37,7 +42,15 @@ type Manifest struct {
 	Target     string          `json:"target"` // "any", "linux_x86_64" or "cp311-linux_x86_64"
 	Tool       string          `json:"tool"`   // program and version that made it
 	Compressor string          `json:"compressor"`
-	Entries    []ManifestEntry `json:"entries"` // in bytewise order of the paths
+	Delta      *ManifestDelta  `json:"delta,omitempty"` // nil but in a delta
+	Entries    []ManifestEntry `json:"entries"`         // in bytewise order of the paths
+}
+
+// A ManifestDelta says what a delta is applied to.
+type ManifestDelta struct {
+	Base    string   `json:"base"`    // digest of the bundle that the delta is from
+	Version string   `json:"version"` // of that bundle
+	Deleted []string `json:"deleted"` // its paths that are no more, in bytewise order
 }
 
 // The types of entries.
@@ -68,11 +81,18 @@ var (
 // and a newer format is refused in one sentence. It does not compute the digest.
 func ParseManifest(file string, data []byte) (*Manifest, Problems) {
 	var m Manifest
-	problems := decodeJSON(file, "manifest", data, MaxManifest, ManifestFormat, &m)
+	format := ManifestFormat
+	if f := formatField.FindSubmatch(data); f != nil && string(f[1]) != strconv.Itoa(ManifestFormat) {
+		format = DeltaFormat
+	}
+	problems := decodeJSON(file, "manifest", data, MaxManifest, format, &m)
 	if len(problems) > 0 {
 		return nil, problems
 	}
 	m.check(Pos{File: file}, &problems)
+	if len(problems) == 0 {
+		m.checkDelta(Pos{File: file}, &problems)
+	}
 	return &m, problems
 }
 
@@ -106,6 +126,45 @@ func (m *Manifest) check(at Pos, ps *Problems) {
 		}
 		if i > 0 && e.Path <= m.Entries[i-1].Path {
 			ps.Add(at, "", "entry %s: it is not after %s in bytewise order", quote(e.Path), quote(m.Entries[i-1].Path))
+		}
+	}
+}
+
+// checkDelta checks what a delta says of its base.
+func (m *Manifest) checkDelta(at Pos, ps *Problems) {
+	d := m.Delta
+	switch {
+	case d == nil && m.Format == ManifestFormat:
+		return
+	case d == nil:
+		ps.Add(at, "", "delta is missing in a manifest of the format %d", m.Format)
+		return
+	case m.Format != DeltaFormat:
+		ps.Add(at, "", "delta is in a manifest of the format %d", m.Format)
+	case !digestText.MatchString(d.Base):
+		ps.Add(at, "", "delta: base %s is not ab1: and 64 hexadecimal digits", quote(d.Base))
+	case d.Deleted == nil:
+		ps.Add(at, "", "delta: deleted is missing")
+	case d.Base == m.Digest:
+		ps.Add(at, "", "delta: base and digest are the same")
+	case !isAppVersion(d.Version):
+		ps.Add(at, "", "delta: %s is no semantic version", quote(d.Version))
+	case len(d.Deleted) > MaxEntries:
+		ps.Add(at, "", "delta: deleted has %d paths, more than %d", len(d.Deleted), MaxEntries)
+		return
+	}
+	next := 0 // of the entries, which are in the same order
+	for i, p := range d.Deleted {
+		for next < len(m.Entries) && m.Entries[next].Path < p {
+			next++
+		}
+		switch {
+		case !isCleanPath(p) || len(p) > MaxPath:
+			ps.Add(at, "", "delta: deleted %s: it is no path that is relative, clean and at most %d bytes long", quote(p), MaxPath)
+		case i > 0 && p <= d.Deleted[i-1]:
+			ps.Add(at, "", "delta: deleted %s: it is not after %s in bytewise order", quote(p), quote(d.Deleted[i-1]))
+		case next < len(m.Entries) && m.Entries[next].Path == p:
+			ps.Add(at, "", "delta: deleted %s: it is an entry too", quote(p))
 		}
 	}
 }

@@ -24,8 +24,41 @@ func sampleManifest() *Manifest {
 	}
 }
 
+func sampleDelta() *Manifest {
+	m := sampleManifest()
+	m.Format = DeltaFormat
+	m.Delta = &ManifestDelta{Base: TreeDigest(nil), Version: "0.9.0", Deleted: []string{"a/b", "linked"}}
+	return m
+}
+
+func TestDeltaProblems(t *testing.T) {
+	text, err := sampleDelta().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{`"format":2`, `"format":1`, "m: delta is in a manifest of the format 1"},
+		{`"base":"ab1:`, `"base":"ab2:`, `m: delta: base "ab2:` + TreeDigest(nil)[4:57] + `..." is not ab1: and 64 hexadecimal digits`},
+		{TreeDigest(nil), sampleDelta().Digest, "m: delta: base and digest are the same"},
+		{`"version":"0.9.0"`, `"version":"0.9"`, `m: delta: "0.9" is no semantic version`},
+		{`,"deleted":["a/b","linked"]`, ``, "m: delta: deleted is missing"},
+		{`"a/b","linked"`, `"a/../b","linked"`, `m: delta: deleted "a/../b": it is no path that is relative, clean and at most 4096 bytes long`},
+		{`"a/b","linked"`, `"linked","a/b"`, `m: delta: deleted "a/b": it is not after "linked" in bytewise order`},
+		{`"a/b","linked"`, `"a/b","a/b"`, `m: delta: deleted "a/b": it is not after "a/b" in bytewise order`},
+		{`"a/b","linked"`, `"a/b","empty"`, `m: delta: deleted "empty": it is an entry too`},
+		{`"a/b","linked"`, `"a/b",1`, `m:1:`},
+		{`"base"`, `"bases"`, `m:`},
+	} {
+		data := strings.Replace(string(text), c.old, c.new, 1)
+		_, ps := ParseManifest("m", []byte(data))
+		if got := ps.Error(); got != c.want && (len(c.want) > 5 || !strings.HasPrefix(got, c.want)) {
+			t.Errorf("with %s for %s:\n got %s\nwant %s", c.new, c.old, got, c.want)
+		}
+	}
+}
+
 func TestManifestRoundTrip(t *testing.T) {
-	for _, m := range []*Manifest{sampleManifest(), {
+	for _, m := range []*Manifest{sampleManifest(), sampleDelta(), {
 		Format: 1, Digest: TreeDigest(nil), Name: "a", Version: "1.0.0-rc.1+b", Interface: Exec, Target: "any", Entries: []ManifestEntry{},
 	}} {
 		data, err := m.Encode()
@@ -79,7 +112,8 @@ func TestManifestProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ old, new, want string }{
-		{`"format":1`, `"format":2`, "m: the manifest has the format 2, this appbundle reads 1; use a newer appbundle"},
+		{`"format":1`, `"format":3`, "m: the manifest has the format 3, this appbundle reads 2; use a newer appbundle"},
+		{`"format":1`, `"format":2`, "m: delta is missing in a manifest of the format 2"},
 		{`"name":"shop"`, `"name":"shop","name":"x"`, `m:1:113: "name" occurs twice in one object`},
 		{`"name"`, `"Name"`, `m:1:99: unknown field "Name"`},
 		{`"tool"`, `"tools"`, `m:6:3: unknown field "tools"`},
@@ -149,8 +183,11 @@ func TestJSONSchemas(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	if got, want := slices.Sorted(maps.Keys(top.Properties)), fieldNames(Manifest{}); !slices.Equal(got, want) || len(top.Required) != len(want) {
+	if got, want := slices.Sorted(maps.Keys(top.Properties)), fieldNames(Manifest{}); !slices.Equal(got, want) || len(top.Required) != len(want)-1 { // delta
 		t.Errorf("manifest: schema has %q (required %q), Go has %q", got, top.Required, want)
+	}
+	if got, want := slices.Sorted(maps.Keys(read(top.Properties["delta"]).Properties)), fieldNames(ManifestDelta{}); !slices.Equal(got, want) {
+		t.Errorf("delta: schema has %q, Go has %q", got, want)
 	}
 	var entries struct{ Items json.RawMessage }
 	if err := json.Unmarshal(top.Properties["entries"], &entries); err != nil {
@@ -174,11 +211,13 @@ func TestJSONSchemas(t *testing.T) {
 }
 
 func FuzzManifest(f *testing.F) {
-	data, err := sampleManifest().Encode()
-	if err != nil {
-		f.Fatal(err)
+	for _, m := range []*Manifest{sampleManifest(), sampleDelta()} {
+		data, err := m.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
-	f.Add(data)
 	f.Add([]byte(`{"format":2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, ps := ParseManifest("f", data)
@@ -190,7 +229,7 @@ func FuzzManifest(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, ps := ParseManifest("f", out)
-		if len(ps) > 0 || TreeDigest(again.Entries) != TreeDigest(m.Entries) {
+		if len(ps) > 0 || TreeDigest(again.Entries) != TreeDigest(m.Entries) || !reflect.DeepEqual(again.Delta, m.Delta) {
 			t.Errorf("%s reads back with %v", out, ps)
 		}
 	})

@@ -378,11 +378,114 @@ func (c *crashes) crashEdit(t *testing.T, command, how string, n int) bool {
 	return true
 }
 
-// readTree gives the files below dir.
+// A SIGKILL, a full disk or a broken one at any operation of delta and of unpack
+// --base leaves nothing under the name of the result, or all of it, and the base and
+// an older delta as they were.
+func TestCrashDelta(t *testing.T) {
+	dir := t.TempDir()
+	app := filepath.Join(dir, "shop")
+	for _, release := range []string{"1", "2", "3"} {
+		write(t, app, "dependencies.txt", "", 0o644)
+		write(t, app, "external-dependencies.txt", "", 0o644)
+		write(t, app, "app.ini", "[app]\nname = shop\nversion = "+release+".0.0\ninterface = exec\n", 0o644)
+		write(t, app, "bin/app", "#!/bin/sh\n", 0o755)
+		write(t, app, "lib/"+release, release, 0o644)
+		mustRun(t, dir, "build", "-o", release+".tar.zst", app)
+	}
+	mustRun(t, dir, "unpack", "1.tar.zst", "base")
+	mustRun(t, dir, "delta", "1.tar.zst", "2.tar.zst", "-o", "2.delta.tar")
+	mustRun(t, dir, "delta", "1.tar.zst", "3.tar.zst", "-o", "3.delta.tar")
+	mustRun(t, dir, "unpack", "--base", "base", "3.delta.tar", "whole")
+	for _, args := range [][]string{
+		{"delta", "1.tar.zst", "3.tar.zst", "-o", "result.tar"},
+		{"unpack", "--base", "base", "3.delta.tar", "result"},
+		{"unpack", "--base", "1.tar.zst", "3.delta.tar", "result"},
+	} {
+		for how := range faults {
+			t.Run(strings.Join(args, " ")+"/"+how, func(t *testing.T) {
+				t.Parallel()
+				n := 1
+				for crashDelta(t, dir, args, how, n) {
+					n++
+				}
+				if n < 6 {
+					t.Errorf("only %d operations", n-1)
+				}
+			})
+		}
+	}
+}
+
+// mustRun runs a command in dir.
+func mustRun(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "appbundle", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), raceEnv)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+}
+
+// crashDelta lets one run fail at operation n, and reports whether there were as
+// many operations.
+func crashDelta(t *testing.T, from string, args []string, how string, n int) bool {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	result, mark := filepath.Join(dir, args[len(args)-1]), filepath.Join(t.TempDir(), "mark")
+	isDelta, whole := args[0] == "delta", filepath.Join(dir, "whole")
+	if isDelta {
+		if err := os.Rename(filepath.Join(dir, "2.delta.tar"), result); err != nil {
+			t.Fatal(err)
+		}
+		whole = filepath.Join(dir, "3.delta.tar")
+	}
+	old, fresh, base := readTree(t, result), below(readTree(t, whole), whole), readTree(t, filepath.Join(dir, "base"))
+	cmd := exec.CommandContext(t.Context(), "appbundle", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), raceEnv, faultEnv+"="+fmt.Sprintf("%s %d %s", how, n, mark))
+	said, _ := cmd.CombinedOutput()
+	what, err := os.ReadFile(mark)
+	got := readTree(t, result)
+	if err != nil {
+		if !cmd.ProcessState.Success() || !maps.Equal(below(got, result), fresh) {
+			t.Fatalf("%v without a fault:\n%s", cmd.ProcessState, said)
+		}
+		return false
+	}
+	if !maps.Equal(got, old) && !maps.Equal(below(got, result), fresh) {
+		t.Errorf("%s at operation %d, %s: the result is neither what it was nor whole: %q", how, n, what, got)
+	}
+	if !maps.Equal(readTree(t, filepath.Join(dir, "base")), base) {
+		t.Errorf("%s at operation %d, %s: the base changed", how, n, what)
+	}
+	if how == "KILL" {
+		return true
+	}
+	notWhole(t, dir)
+	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(said), faults[how].Error()) || strings.Contains(string(said), "ab1:") {
+		t.Errorf("%s at operation %d, %s: %v\n%s", how, n, what, cmd.ProcessState, said)
+	}
+	return true
+}
+
+// below gives the files of a tree by their paths in it.
+func below(tree map[string]string, top string) map[string]string {
+	all := map[string]string{}
+	for path, text := range tree {
+		all[strings.TrimPrefix(path, top)] = text
+	}
+	return all
+}
+
+// readTree gives the files below dir, none where it is not there.
 func readTree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if path == dir && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || d.IsDir() {
 			return err
 		}

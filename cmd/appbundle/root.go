@@ -67,6 +67,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newCacheCmd(g, out),
 		newBuildCmd(g, out),
 		newVerifyCmd(out),
+		newDeltaCmd(out),
 		newUnpackCmd(out),
 		newRunCmd(g, out),
 		newPowerhoseCmd(g, out),

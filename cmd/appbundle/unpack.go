@@ -15,7 +15,7 @@ import (
 
 func newUnpackCmd(out *printer) *cobra.Command {
 	var noManifest bool
-	var python string
+	var python, base string
 	cmd := &cobra.Command{
 		Use:   "unpack ARCHIVE DIR",
 		Short: "make an app directory of an archive",
@@ -28,21 +28,28 @@ is refused, or is for another host, leaves nothing.
 
 An archive that others made has no manifest to compare it with: --no-manifest takes
 it, also as tar.xz or tar.bz2, and keeps its directories. What is not safe to unpack
-is refused all the same.`,
+is refused all the same.
+
+A delta is unpacked over its base, an app directory or an archive: --base names
+it. DIR is then a whole copy; nothing in the base changes.`,
 		Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
-				return runUnpack(ctx, out, args[0], args[1], noManifest, python)
+				if cmd.Flags().Changed("base") && (base == "" || noManifest) {
+					return &usageError{err: errors.New("--base names a directory or an archive, and its deltas have a manifest")}
+				}
+				return runUnpack(ctx, out, args[0], args[1], python, bundle.UnpackOptions{NoManifest: noManifest, Base: base})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&python, "python", "", "give the environment the interpreter `PATH`, or that of a version")
 	cmd.Flags().BoolVar(&noManifest, "no-manifest", false,
 		"take an archive that others made, which has no manifest")
+	cmd.Flags().StringVar(&base, "base", "", "the `DIR|ARCHIVE` that the delta is from")
 	return cmd
 }
 
-func runUnpack(ctx context.Context, out *printer, archive, dir string, noManifest bool, python string) error {
+func runUnpack(ctx context.Context, out *printer, archive, dir, python string, opts bundle.UnpackOptions) error {
 	if dir == "" {
 		return &usageError{err: errors.New("DIR is empty")}
 	}
@@ -50,8 +57,7 @@ func runUnpack(ctx context.Context, out *printer, archive, dir string, noManifes
 	if python != "" && python[0] >= '0' && python[0] <= '9' {
 		a.flag = "python" + python
 	}
-	opts := a.options()
-	opts.NoManifest = noManifest
+	opts.Accept, opts.Finish = a.accept, a.finish
 	err := bundle.Unpack(ctx, archive, dir, opts)
 	if errors.Is(err, fs.ErrExist) {
 		return &existsError{dir}
