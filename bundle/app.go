@@ -168,6 +168,7 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 	kept := map[string][]byte{}
 	files := newFileReader(a.seed)
 	seen := map[string]int{}
+	sbom := false // there is a bill of materials
 	for first := true; ; first = false {
 		se, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -185,9 +186,12 @@ func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) 
 				if m.Delta != nil {
 					return nil, newDeltaError(a.ArchivePath, m)
 				}
-				a.Name, a.Version = m.Name, m.Version
+				a.Name, a.Version, sbom = m.Name, m.Version, m.SBOM != ""
 			}
 			continue
+		}
+		if se.Path == sbomPath && sbom {
+			continue // readers that verify have compared it
 		}
 		e := entryOf(se)
 		if i, ok := seen[se.Hard]; ok && se.Hard != "" && add {

@@ -11,6 +11,9 @@ import (
 type ArchiveOptions struct {
 	Type ArchiveType // "" means TarZst
 	Tool string      // name and version of the tool, for the manifest
+	// SBOM is the bill of materials, which becomes the second entry; nil leaves it
+	// out.
+	SBOM []byte
 	// Progress is called after every piece with the bytes of content that are
 	// written and that there are. It may be nil.
 	Progress func(done, total int64)
@@ -29,15 +32,21 @@ func (a *App) Archive(ctx context.Context, w io.Writer, opts ArchiveOptions) err
 			return fmt.Errorf("%s: a %s cannot be archived", e.Path, specialName(e.Mode))
 		}
 	}
-	manifest, _, err := a.encodeManifest(opts.Tool, opts.Type)
+	own, _, err := a.encodeManifest(opts)
 	if err != nil {
 		return err
 	}
-	return a.archive(ctx, opts.Type, w, manifest, opts.Progress)
+	return a.archive(ctx, opts.Type, w, own, opts.Progress)
+}
+
+// ownFiles are the files of an archive that are none of the application's.
+type ownFiles struct {
+	manifest []byte
+	sbom     []byte // nil for none
 }
 
 // archive is Archive with a manifest that is written already.
-func (a *App) archive(ctx context.Context, t ArchiveType, w io.Writer, manifest []byte, progress func(done, total int64)) error {
+func (a *App) archive(ctx context.Context, t ArchiveType, w io.Writer, own *ownFiles, progress func(done, total int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	r := newReadAhead(ctx, a)
 	done := make(chan struct{})
@@ -45,30 +54,32 @@ func (a *App) archive(ctx context.Context, t ArchiveType, w io.Writer, manifest 
 		defer close(done)
 		r.run()
 	}()
-	err := a.pack(ctx, t, w, manifest, r, progress)
+	err := a.pack(ctx, t, w, own, r, progress)
 	cancel()
 	<-done
 	return err
 }
 
-func (a *App) pack(ctx context.Context, t ArchiveType, w io.Writer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
+func (a *App) pack(ctx context.Context, t ArchiveType, w io.Writer, own *ownFiles, r *readAhead, progress func(done, total int64)) error {
 	p, err := newPacker(t, w)
 	if err != nil {
 		return err
 	}
-	if err := a.writeEntries(ctx, p, manifest, r, progress); err != nil {
+	if err := a.writeEntries(ctx, p, own, r, progress); err != nil {
 		p.discard()
 		return err
 	}
 	return p.end()
 }
 
-func (a *App) writeEntries(ctx context.Context, w packer, manifest []byte, r *readAhead, progress func(done, total int64)) error {
-	if err := w.begin(&Entry{Path: manifestPath, Type: File, Size: int64(len(manifest))}); err != nil {
+func (a *App) writeEntries(ctx context.Context, w packer, own *ownFiles, r *readAhead, progress func(done, total int64)) error {
+	if err := writeEntry(w, &Entry{Path: manifestPath, Type: File, Size: int64(len(own.manifest))}, own.manifest); err != nil {
 		return err
 	}
-	if _, err := w.Write(manifest); err != nil {
-		return err
+	if own.sbom != nil {
+		if err := writeEntry(w, &Entry{Path: sbomPath, Type: File, Size: int64(len(own.sbom))}, own.sbom); err != nil {
+			return err
+		}
 	}
 	var done int64
 	total := a.size()

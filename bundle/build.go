@@ -3,6 +3,7 @@ package bundle
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,6 +35,8 @@ type BuildOptions struct {
 	NoEnv bool
 	// Progress is that of ArchiveOptions.
 	Progress func(done, total int64)
+	// SBOM makes the bill of materials of what is archived; nil leaves it out.
+	SBOM func(*App) ([]byte, error)
 
 	fs atomicfile.FS // for tests
 }
@@ -186,7 +189,11 @@ func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildO
 	if err := a.fits(path); err != nil {
 		return nil, err
 	}
-	manifest, digest, err := a.encodeManifest(opts.Tool, t)
+	sbom, err := a.bill(opts)
+	if err != nil {
+		return nil, err
+	}
+	own, digest, err := a.encodeManifest(ArchiveOptions{Type: t, Tool: opts.Tool, SBOM: sbom})
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +202,7 @@ func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildO
 		return nil, err
 	}
 	w := &countingWriter{f: f}
-	if err := a.archive(ctx, t, w, manifest, opts.Progress); err != nil {
+	if err := a.archive(ctx, t, w, own, opts.Progress); err != nil {
 		return nil, withCleanup(err, f.Abort())
 	}
 	if err := f.Commit(); err != nil {
@@ -212,7 +219,7 @@ func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildO
 
 // fits refuses to write what nobody could unpack.
 func (a *App) fits(path string) error {
-	const own = 2 // the manifest and its directory
+	const own = 3 // the manifest, the bill of materials and their directory
 	switch n, size := len(a.Entries)+own, a.size(); {
 	case n > safearchive.DefaultEntries:
 		return &RefusedError{Archive: path, Reason: fmt.Sprintf("would have %d entries, more than %d", n, safearchive.DefaultEntries)}
@@ -223,11 +230,27 @@ func (a *App) fits(path string) error {
 }
 
 // encodeManifest keeps the manifest in memory no longer than it takes.
-func (a *App) encodeManifest(tool string, t ArchiveType) (data []byte, digest string, err error) {
-	m := a.Manifest(tool)
-	m.Compressor = t.compressor()
-	data, err = m.Encode()
-	return data, m.Digest, err
+func (a *App) encodeManifest(opts ArchiveOptions) (own *ownFiles, digest string, err error) {
+	m := a.Manifest(opts.Tool)
+	m.Compressor = opts.Type.compressor()
+	own = &ownFiles{sbom: opts.SBOM}
+	if own.sbom != nil {
+		m.SBOM = fmt.Sprintf("%x", sha256.Sum256(own.sbom))
+	}
+	own.manifest, err = m.Encode()
+	return own, m.Digest, err
+}
+
+// bill has the bill of materials made.
+func (a *App) bill(opts BuildOptions) ([]byte, error) {
+	if opts.SBOM == nil {
+		return nil, nil
+	}
+	data, err := opts.SBOM(a)
+	if err == nil && len(data) > schema.MaxSBOM {
+		err = fmt.Errorf("%s: would have %d bytes, more than %d", sbomPath, len(data), schema.MaxSBOM)
+	}
+	return data, err
 }
 
 // A countingWriter knows how many bytes were written.

@@ -132,7 +132,7 @@ func deltaManifest(old, fresh *schema.Manifest, t ArchiveType, tool string) *sch
 	d := *fresh
 	d.Format, d.Tool, d.Compressor = schema.DeltaFormat, tool, t.compressor()
 	d.Delta = &schema.ManifestDelta{Base: old.Digest, Version: old.Version, Deleted: []string{}}
-	d.Entries = []schema.ManifestEntry{}
+	d.Entries, d.SBOM = []schema.ManifestEntry{}, ""
 	was := make(map[string]schema.ManifestEntry, len(old.Entries))
 	for _, e := range old.Entries {
 		was[e.Path] = e

@@ -10,6 +10,7 @@ import (
 const (
 	toolDir      = ".appbundle"
 	manifestPath = toolDir + "/manifest.json"
+	sbomPath     = toolDir + "/sbom.cdx.json"
 	envDir       = toolDir + "/env"
 	envFile      = envDir + "/installed.json"
 	lockFile     = "pylock.toml" // at the top of the directory (PEP 751)

@@ -26,7 +26,7 @@ func isLeftOut(p string) bool {
 	if name == "__pycache__" || strings.HasSuffix(name, ".pyc") {
 		return true
 	}
-	if p == manifestPath {
+	if p == manifestPath || p == sbomPath {
 		return true
 	}
 	if in, ok := strings.CutPrefix(p, envDir+"/"); ok {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,6 +38,27 @@ type VerifyReport struct {
 // delta this is known of its files; whether they make the bundle that the manifest
 // promises is known when it is unpacked over its base.
 func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
+	m, err := verify(ctx, archive, nil)
+	if err != nil {
+		return nil, err
+	}
+	return m.report(), nil
+}
+
+// SBOM verifies an archive, and gives the bill of materials that is in it, nil
+// where there is none.
+func SBOM(ctx context.Context, archive string) ([]byte, error) {
+	var b bytes.Buffer
+	m, err := verify(ctx, archive, &b)
+	if err != nil || m.manifest.SBOM == "" {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// verify reads an archive to its end. The bill of materials goes to sbom, unless
+// that is nil.
+func verify(ctx context.Context, archive string, sbom io.Writer) (*matcher, error) {
 	f, err := os.Open(archive)
 	if err != nil {
 		return nil, err
@@ -51,13 +73,15 @@ func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.readAll(r, nil); err != nil {
+	if err := m.readAll(r, func(e safearchive.Entry) (io.Writer, error) {
+		if sbom == nil || !m.isSBOM(e) || e.Size > schema.MaxSBOM {
+			return nil, nil
+		}
+		return sbom, nil
+	}); err != nil {
 		return nil, err
 	}
-	if err := m.finish(); err != nil {
-		return nil, err
-	}
-	return m.report(), nil
+	return m, m.finish()
 }
 
 // A noManifestError is the refusal of an archive that others made.
@@ -109,6 +133,8 @@ type matcher struct {
 	index    map[string]int
 	seen     []bool
 	left     int
+	entries  int  // that were compared
+	sbom     bool // the bill of materials was found good
 	claims   *claims
 }
 
@@ -173,7 +199,11 @@ func parseManifest(archive string, r *safearchive.Reader, e safearchive.Entry) (
 	for i := range m.Entries {
 		size += min(m.Entries[i].Size, math.MaxInt64-size)
 	}
-	if err := r.Announce(len(m.Entries), size); err != nil {
+	entries := len(m.Entries)
+	if m.SBOM != "" {
+		entries++
+	}
+	if err := r.Announce(entries, size); err != nil {
 		return nil, nil, err
 	}
 	return m, data, nil
@@ -227,6 +257,10 @@ type onlyReader struct{ io.Reader }
 // entry compares one entry, of which all content was read. It is the one check
 // that Verify and Unpack share.
 func (x *matcher) entry(e safearchive.Entry, sum [sha256.Size]byte) error {
+	x.entries++
+	if x.isSBOM(e) {
+		return x.bill(e, sum)
+	}
 	i, ok := x.index[e.Path]
 	if !ok {
 		return x.refuse(e.Path, "is not in the manifest")
@@ -255,6 +289,27 @@ func (x *matcher) entry(e safearchive.Entry, sum [sha256.Size]byte) error {
 	return nil
 }
 
+// isSBOM reports the bill of materials.
+func (x *matcher) isSBOM(e safearchive.Entry) bool {
+	return x.manifest.SBOM != "" && e.Path == sbomPath
+}
+
+// bill compares the bill of materials, which follows the manifest.
+func (x *matcher) bill(e safearchive.Entry, sum [sha256.Size]byte) error {
+	switch {
+	case x.entries != 1:
+		return x.refuse(e.Path, "does not follow the manifest")
+	case e.Type != safearchive.File || e.Hard != "" || e.X:
+		return x.refuse(e.Path, "is no plain file")
+	case e.Size > schema.MaxSBOM:
+		return x.refuse(e.Path, "has %d bytes, more than %d", e.Size, schema.MaxSBOM)
+	case hex.EncodeToString(sum[:]) != x.manifest.SBOM:
+		return x.refuse(e.Path, "has other content than the manifest says")
+	}
+	x.sbom = true
+	return nil
+}
+
 func typeOfEntry(e safearchive.Entry) Type { return entryOf(e).Type }
 
 func (x *matcher) refuse(entry, format string, args ...any) error {
@@ -263,6 +318,9 @@ func (x *matcher) refuse(entry, format string, args ...any) error {
 
 // finish is called after the last entry.
 func (x *matcher) finish() error {
+	if x.manifest.SBOM != "" && !x.sbom {
+		return x.refuse(sbomPath, "is in the manifest and not in the archive")
+	}
 	for i, ok := range x.seen {
 		if !ok {
 			return x.refuse(x.manifest.Entries[i].Path, "is in the manifest and not in the archive")

@@ -74,7 +74,7 @@ def listing(top):
             path = os.path.join(directory, name)
             st = os.lstat(os.path.join(top, path))
             in_env = path.startswith(".appbundle/env/")
-            if name == "__pycache__" or name.endswith(".pyc") or path == ".appbundle/manifest.json" \
+            if name == "__pycache__" or name.endswith(".pyc") or path in (".appbundle/manifest.json", ".appbundle/sbom.cdx.json") \
                     or (path.startswith(".appbundle/env/bin/python") if in_env else name in LEFT_OUT) \
                     or named(path, stat.S_ISDIR(st.st_mode)):
                 continue

@@ -26,6 +26,8 @@ const (
 	entryText = 160
 	// maxToolText is the length of the name of a tool, in bytes.
 	maxToolText = 200
+	// MaxSBOM is the size of the largest bill of materials, in bytes.
+	MaxSBOM = 64 << 20
 	// MaxPath is the length of the longest path or link target, in bytes.
 	MaxPath = 4096
 )
@@ -34,16 +36,19 @@ const (
 // first entry of an archive. That of a delta says it of the bundle which the delta
 // makes of its base: the entries are those that are new or changed.
 type Manifest struct {
-	Format     int             `json:"format"`
-	Digest     string          `json:"digest"` // "ab1:" and hexadecimal digits, see [TreeDigest]
-	Name       string          `json:"name"`
-	Version    string          `json:"version"`
-	Interface  Interface       `json:"interface"`
-	Target     string          `json:"target"` // "any", "linux_x86_64" or "cp311-linux_x86_64"
-	Tool       string          `json:"tool"`   // program and version that made it
-	Compressor string          `json:"compressor"`
-	Delta      *ManifestDelta  `json:"delta,omitempty"` // nil but in a delta
-	Entries    []ManifestEntry `json:"entries"`         // in bytewise order of the paths
+	Format     int       `json:"format"`
+	Digest     string    `json:"digest"` // "ab1:" and hexadecimal digits, see [TreeDigest]
+	Name       string    `json:"name"`
+	Version    string    `json:"version"`
+	Interface  Interface `json:"interface"`
+	Target     string    `json:"target"` // "any", "linux_x86_64" or "cp311-linux_x86_64"
+	Tool       string    `json:"tool"`   // program and version that made it
+	Compressor string    `json:"compressor"`
+	// SBOM is the SHA-256 of .appbundle/sbom.cdx.json, in lower-case hexadecimal
+	// digits, which is the second entry of the archive; "" for an archive without.
+	SBOM    string          `json:"sbom,omitempty"`
+	Delta   *ManifestDelta  `json:"delta,omitempty"` // nil but in a delta
+	Entries []ManifestEntry `json:"entries"`         // in bytewise order of the paths
 }
 
 // A ManifestDelta says what a delta is applied to.
@@ -112,6 +117,8 @@ func (m *Manifest) check(at Pos, ps *Problems) {
 		ps.Add(at, "", "%s is no name of a tool", quote(m.Tool))
 	case !isToolText(m.Compressor):
 		ps.Add(at, "", "%s is no name of a compressor", quote(m.Compressor))
+	case m.SBOM != "" && !sha256Text.MatchString(m.SBOM):
+		ps.Add(at, "", "sbom %s is not 64 hexadecimal digits", quote(m.SBOM))
 	case !targetText.MatchString(m.Target):
 		ps.Add(at, "", "%s is no target", quote(m.Target))
 	case !slices.Contains([]Interface{WSGI, ASGI, Exec}, m.Interface):
@@ -149,6 +156,8 @@ func (m *Manifest) checkDelta(at Pos, ps *Problems) {
 		ps.Add(at, "", "delta: base and digest are the same")
 	case !isAppVersion(d.Version):
 		ps.Add(at, "", "delta: %s is no semantic version", quote(d.Version))
+	case m.SBOM != "":
+		ps.Add(at, "", "sbom is in the manifest of a delta")
 	case len(d.Deleted) > MaxEntries:
 		ps.Add(at, "", "delta: deleted has %d paths, more than %d", len(d.Deleted), MaxEntries)
 		return

@@ -41,6 +41,7 @@ func TestDeltaProblems(t *testing.T) {
 		{`"base":"ab1:`, `"base":"ab2:`, `m: delta: base "ab2:` + TreeDigest(nil)[4:57] + `..." is not ab1: and 64 hexadecimal digits`},
 		{TreeDigest(nil), sampleDelta().Digest, "m: delta: base and digest are the same"},
 		{`"version":"0.9.0"`, `"version":"0.9"`, `m: delta: "0.9" is no semantic version`},
+		{`"delta":`, `"sbom":"` + TreeDigest(nil)[4:] + `","delta":`, "m: sbom is in the manifest of a delta"},
 		{`,"deleted":["a/b","linked"]`, ``, "m: delta: deleted is missing"},
 		{`"a/b","linked"`, `"a/../b","linked"`, `m: delta: deleted "a/../b": it is no path that is relative, clean and at most 4096 bytes long`},
 		{`"a/b","linked"`, `"linked","a/b"`, `m: delta: deleted "a/b": it is not after "linked" in bytewise order`},
@@ -134,6 +135,7 @@ func TestManifestProblems(t *testing.T) {
 		{`"version":"1.0.0"`, `"version":"1.0"`, `m: "1.0" is no semantic version`},
 		{`"version":"1.0.0"`, `"version":"1.0.0-../x"`, `m: "1.0.0-../x" is no semantic version`},
 		{`"tool":"appbundle 0.1.0"`, `"tool":"a\u001b[2J"`, `m: "a\x1b[2J" is no name of a tool`},
+		{`"compressor":"zstd"`, `"compressor":"zstd","sbom":"AB"`, `m: sbom "AB" is not 64 hexadecimal digits`},
 		{`"compressor":"zstd"`, `"compressor":"a\nb"`, `m: "a\nb" is no name of a compressor`},
 		{"\n]}\n", "\n]} x", "m:6:3: something follows the JSON object"},
 		{"\n]}\n", "\n]", "m:6:2: the file ends too early"},
@@ -183,7 +185,7 @@ func TestJSONSchemas(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	if got, want := slices.Sorted(maps.Keys(top.Properties)), fieldNames(Manifest{}); !slices.Equal(got, want) || len(top.Required) != len(want)-1 { // delta
+	if got, want := slices.Sorted(maps.Keys(top.Properties)), fieldNames(Manifest{}); !slices.Equal(got, want) || len(top.Required) != len(want)-2 { // delta and sbom
 		t.Errorf("manifest: schema has %q (required %q), Go has %q", got, top.Required, want)
 	}
 	if got, want := slices.Sorted(maps.Keys(read(top.Properties["delta"]).Properties)), fieldNames(ManifestDelta{}); !slices.Equal(got, want) {

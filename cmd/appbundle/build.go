@@ -83,6 +83,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 		}
 	}
 	opts.Tool = "appbundle " + version
+	opts.SBOM = makeBill
 	opts.Run = func(ctx context.Context, argv []string, dir string) error {
 		return runCommand(ctx, out, argv, dir)
 	}

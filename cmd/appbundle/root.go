@@ -69,6 +69,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newVerifyCmd(out),
 		newDeltaCmd(out),
 		newUnpackCmd(out),
+		newSBOMCmd(out),
 		newRunCmd(g, out),
 		newPowerhoseCmd(g, out),
 		newVersionCmd(out),

@@ -76,6 +76,12 @@ var table = []Package{
 		Why:  "what a build requires is resolved by its caller, and installed as everything is",
 	},
 	{
+		Path: "export",
+		Idea: "an app in the words of others: a CycloneDX bill of materials",
+		May:  []string{"schema/...", "bundle"},
+		Why:  "what others are told is a pure function of the app and its lock",
+	},
+	{
 		Path: "rpm",
 		Idea: "Linux packages: which they are, written, read back and signed; repositories",
 		May:  []string{"schema/...", "bundle", "resolve", "install"},
@@ -143,7 +149,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "runner", "powerhose", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "export", "runner", "powerhose", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{
@@ -189,6 +195,7 @@ var modules = []Module{
 	{"github.com/klauspost/compress", []string{"bundle", "internal/safearchive", "rpm"}, "0004-klauspost-compress.md"},
 	{"github.com/goreleaser/nfpm/v2", []string{"rpm"}, "0025-nfpm.md"},
 	{"github.com/ProtonMail/go-crypto", []string{"rpm"}, "0025-nfpm.md"},
+	{"github.com/CycloneDX/cyclonedx-go", []string{"export"}, "0062-cyclonedx.md"},
 	{"github.com/go-zeromq/zmq4", []string{"internal/zmq"}, "0030-zmq4.md"},
 	{"golang.org/x/crypto", []string{"internal/zmq"}, "0031-x-crypto.md"},
 	{"golang.org/x/mod", []string{"schema"}, "0055-go-mod.md"},
