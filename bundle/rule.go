@@ -39,6 +39,9 @@ type Finding struct {
 	Fix     string `json:"fix,omitempty"` // the remedy, in the imperative; the rule's where the place has none
 	// Reason is why app.ini says that the finding does not count, "" for one that does.
 	Reason string `json:"reason,omitempty"`
+
+	mend     mending // the remedy that Mend applies, "" for none
+	mendFile string  // what it applies it to, "" for File
 }
 
 // String gives "FILE[:LINE[:COL]]: ABnnn message; remedy".

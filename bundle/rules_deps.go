@@ -93,7 +93,12 @@ func checkWatcherCommand(a *App) []Finding {
 			if pos.Line == 0 {
 				pos = w.Pos
 			}
-			all = append(all, findAt(pos, fix, "[watcher:%s]: %s %s", w.Name, w.Cmd[0], why))
+			f := findAt(pos, fix, "[watcher:%s]: %s %s", w.Name, w.Cmd[0], why)
+			if why == notExecutable {
+				f = f.by(mendX)
+				f.mendFile = path.Clean(w.Cmd[0])
+			}
+			all = append(all, f)
 		}
 	}
 	return all
@@ -119,6 +124,9 @@ func (a *App) commandProblem(cmd string) (why, fix string) {
 	return "is neither in the directory nor in external-dependencies.txt", external
 }
 
+// notExecutable is the one problem of a command that a mode mends.
+const notExecutable = "is not executable"
+
 // fileProblem judges a command that is a path in the directory.
 func (a *App) fileProblem(p string) (why, fix string) {
 	if inEnv(p) {
@@ -131,7 +139,7 @@ func (a *App) fileProblem(p string) (why, fix string) {
 	case e == nil || e.Type != File:
 		return "is not in the directory", "put it there, or name the command without a directory"
 	case !e.X:
-		return "is not executable", "chmod +x " + p
+		return notExecutable, "chmod +x " + p
 	}
 	return "", ""
 }

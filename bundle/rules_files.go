@@ -23,7 +23,7 @@ func checkFile(a *App, name string) []Finding {
 	e := a.Entry(name)
 	switch {
 	case e == nil:
-		return []Finding{find(name, "make it, empty where there is nothing to name", "is missing")}
+		return []Finding{find(name, "make it, empty where there is nothing to name", "is missing").by(mendMissing)}
 	case e.Type != File:
 		return []Finding{find(name, "make it a plain file", "is a %s", kindOf(e))}
 	case e.Size > schema.MaxFile:
@@ -58,7 +58,7 @@ func checkEntrypoint(a *App) []Finding {
 	if path.Ext(ep.Path) == "" && e.FirstLine == "" && !e.ELF {
 		fix += ", or bind application if it is a Python script"
 	}
-	return []Finding{find(ep.Path, fix, "is not executable (mode %04o)", e.Mode.Perm())}
+	return []Finding{find(ep.Path, fix, "is not executable (mode %04o)", e.Mode.Perm()).by(mendX)}
 }
 
 // nearEntrypoints are the findings of what somebody may take for the
@@ -90,7 +90,11 @@ func checkShebangs(a *App) []Finding {
 		_, _, err := schema.ParseShebang([]byte(e.FirstLine))
 		var p *schema.Problem
 		if errors.As(err, &p) {
-			all = append(all, findAt(schema.Pos{File: e.Path, Line: 1}, p.Fix, "%s", p.Msg))
+			f := findAt(schema.Pos{File: e.Path, Line: 1}, p.Fix, "%s", p.Msg)
+			if strings.HasSuffix(e.FirstLine, "\r") {
+				f = f.by(mendCR)
+			}
+			all = append(all, f)
 		}
 	}
 	return all
@@ -198,7 +202,7 @@ func checkTypes(a *App) []Finding {
 		case e.Type == Special:
 			all = append(all, find(e.Path, "remove it", "is a %s, which no archive can hold", specialName(e.Mode)))
 		case e.Type == File && bits != 0 || e.Type == Dir && bits&fs.ModeSetuid != 0:
-			all = append(all, find(e.Path, "chmod u-s,g-s,-t "+e.Path, "has a special bit (%s)", bitNames(bits)))
+			all = append(all, find(e.Path, "chmod u-s,g-s,-t "+e.Path, "has a special bit (%s)", bitNames(bits)).by(mendSpecial))
 		}
 	}
 	return all
@@ -233,7 +237,7 @@ func checkReadable(a *App) []Finding {
 	var all []Finding
 	for i := range a.Entries {
 		if e := &a.Entries[i]; e.Unreadable() && !inEnv(e.Path) {
-			all = append(all, find(e.Path, "chmod o+r "+e.Path, "cannot be read by others (mode %04o), and will be when it is unpacked", e.Mode.Perm()))
+			all = append(all, find(e.Path, "chmod o+r "+e.Path, "cannot be read by others (mode %04o), and will be when it is unpacked", e.Mode.Perm()).by(mendReadable))
 		}
 	}
 	return all
@@ -289,7 +293,7 @@ func checkWritable(a *App) []Finding {
 		if dir := a.Entry(parent(e.Path)); dir != nil && dir.Mode&0o002 != 0 {
 			continue
 		}
-		all = append(all, find(e.Path, "chmod o-w "+e.Path+", and write below APPBUNDLE_STATE_DIR", "can be written by everybody (mode %04o), and by nobody where it is unpacked", e.Mode.Perm()))
+		all = append(all, find(e.Path, "chmod o-w "+e.Path+", and write below APPBUNDLE_STATE_DIR", "can be written by everybody (mode %04o), and by nobody where it is unpacked", e.Mode.Perm()).by(mendWritable))
 	}
 	return all
 }

@@ -207,7 +207,7 @@ func TestJSONSchemas(t *testing.T) {
 	if data, err = JSONSchemas.ReadFile("schemas/check.json"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := slices.Sorted(maps.Keys(read(data).Properties)), []string{"errors", "findings", "format", "suppressed", "warnings"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(read(data).Properties)), []string{"errors", "findings", "format", "mended", "suppressed", "warnings"}; !slices.Equal(got, want) {
 		t.Errorf("check: schema has %q, want %q", got, want)
 	}
 }

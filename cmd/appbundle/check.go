@@ -15,7 +15,7 @@ import (
 
 func newCheckCmd(out *printer) *cobra.Command {
 	format := &choice{value: "text", allowed: []string{"text", "json", "sarif", "junit", "github"}}
-	strict := false
+	strict, fix := false, false
 	cmd := &cobra.Command{
 		Use:   "check [DIR|ARCHIVE]",
 		Short: "does this application conform to the standard?",
@@ -28,6 +28,10 @@ the standard, one finding a line:
 is an error, or with --strict a warning. A finding that [check] in app.ini opts
 out of, with a reason, does not count.
 
+With --fix it first makes empty files of the standard that are missing, sets
+modes (chmod +x, o+r, o-w, and no special bits), and saves scripts with line
+feeds; each is told in a line. What needs a decision is left, and reported.
+
 SARIF (2.1.0) is for what collects the findings of tools, JUnit for what shows
 tests, and github prints workflow commands. Their paths are relative to the
 working directory.`,
@@ -38,12 +42,21 @@ working directory.`,
 				if err != nil {
 					return err
 				}
+				var mended []bundle.Mended
+				if fix {
+					if app, mended, err = mend(ctx, out, app, format.value); err != nil {
+						return err
+					}
+				}
 				findings, suppressed := bundle.CheckAll(app)
-				return report(out, app, newCheckReport(findings, suppressed), format.value, strict)
+				r := newCheckReport(findings, suppressed)
+				r.Mended = mended
+				return report(out, app, r, format.value, strict)
 			})
 		},
 	}
 	cmd.Flags().Var(format, "format", "of the report: `text|json|sarif|junit|github`")
+	cmd.Flags().BoolVar(&fix, "fix", false, "do what is safe to do, say so, and check again")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
 	return cmd
 }
@@ -53,6 +66,7 @@ type checkReport struct {
 	Format     int              `json:"format"`
 	Findings   []bundle.Finding `json:"findings"`
 	Suppressed []bundle.Finding `json:"suppressed"` // app.ini says that they do not count
+	Mended     []bundle.Mended  `json:"mended,omitempty"` // by --fix
 	Errors     int              `json:"errors"`
 	Warnings   int              `json:"warnings"`
 }
@@ -67,6 +81,25 @@ func newCheckReport(findings, suppressed []bundle.Finding) *checkReport {
 		}
 	}
 	return r
+}
+
+// mend does what is safe to do, and reads the application again. What it did is a
+// part of the answer, or beside it where the answer is a document without a place for it.
+func mend(ctx context.Context, out *printer, app *bundle.App, format string) (*bundle.App, []bundle.Mended, error) {
+	did, err := bundle.Mend(ctx, app)
+	for _, m := range did {
+		switch {
+		case format == "text":
+			out.print("%s\n", m)
+		case format != "json" || err != nil:
+			out.warn("%s", m)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	app, err = look(ctx, func() (*bundle.App, error) { return bundle.Load(app.Dir) })
+	return app, did, err
 }
 
 // report prints the findings; its error is errNo when they mean no.
@@ -131,6 +164,9 @@ func (r *checkReport) summary(app *bundle.App) string {
 	s := count(r.Errors, "error") + ", " + count(r.Warnings, "warning")
 	if len(r.Findings) == 0 {
 		s = app.Name + " " + app.Version + " conforms"
+	}
+	if n := len(r.Mended); n > 0 {
+		s += fmt.Sprintf(", %d mended", n)
 	}
 	if n := len(r.Suppressed); n > 0 {
 		s += fmt.Sprintf(", %d suppressed", n)

@@ -512,3 +512,54 @@ func notWhole(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 }
+
+// A SIGKILL, a full disk or a broken one at any operation of check --fix leaves each
+// file as it was or as it should be, and the next run does the rest and clears what
+// the killed one left.
+func TestCrashFix(t *testing.T) {
+	t.Parallel()
+	for how := range faults {
+		n := 1
+		for ; ; n++ {
+			dir := t.TempDir()
+			app, mark := filepath.Join(dir, "shop"), filepath.Join(dir, "mark")
+			write(t, app, "dependencies.txt", "", 0o644)
+			write(t, app, "app.ini", "[app]\nversion = 1.0.0\n", 0o644)
+			write(t, app, "bin/app", "#!/bin/sh\n", 0o644)
+			write(t, app, "bin/tool", "#!/bin/sh\r\necho\r\n", 0o755)
+			fix := func(fault string) (string, *os.ProcessState) {
+				cmd := exec.CommandContext(t.Context(), "appbundle", "check", "--fix", app)
+				cmd.Env = append(os.Environ(), raceEnv, faultEnv+"="+fault)
+				said, err := cmd.CombinedOutput()
+				if cmd.ProcessState == nil {
+					t.Fatal(err)
+				}
+				return string(said), cmd.ProcessState
+			}
+			said, state := fix(fmt.Sprintf("%s %d %s", how, n, mark))
+			what, err := os.ReadFile(mark)
+			if err != nil {
+				if !state.Success() {
+					t.Fatalf("%v without a fault:\n%s", state, said)
+				}
+				break
+			}
+			if how != "KILL" && (state.ExitCode() != 3 || !strings.Contains(said, "appbundle: ") || !strings.Contains(said, faults[how].Error())) {
+				t.Errorf("%s at %s: %v\n%s", how, what, state, said)
+			}
+			if text, err := os.ReadFile(filepath.Join(app, "bin/tool")); err != nil || string(text) != "#!/bin/sh\r\necho\r\n" && string(text) != "#!/bin/sh\necho\n" {
+				t.Errorf("%s at %s: bin/tool is %q; %v", how, what, text, err)
+			}
+			if how != "KILL" {
+				notWhole(t, dir)
+			}
+			if said, state := fix(""); !state.Success() {
+				t.Errorf("%s at %s, and then %v\n%s", how, what, state, said)
+			}
+			notWhole(t, dir)
+		}
+		if n < 10 {
+			t.Errorf("%s: only %d operations", how, n-1)
+		}
+	}
+}

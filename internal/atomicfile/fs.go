@@ -57,6 +57,14 @@ func (f FS) before(op Op, name string) error {
 	return nil
 }
 
+// Chmod is os.Chmod.
+func (f FS) Chmod(path string, mode fs.FileMode) error {
+	if err := f.before(OpChmod, path); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
+
 // MkdirAll is os.MkdirAll.
 func MkdirAll(path string, perm fs.FileMode) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
