@@ -83,11 +83,11 @@ func (a *App) mend(ctx context.Context, f *Finding) error {
 		return atomicfile.Replace(ctx, at, nil, 0o644)
 	}
 	e := a.resolve(f.mends())
-	if err := a.mendEntry(ctx, e, f.mend); err != nil || f.mend != mendWritable || e.Type != Dir {
+	if err := a.mendEntry(ctx, e, f.mend); err != nil || f.mend != mendWritable {
 		return err
 	}
 	for i := range a.Entries { // the finding is of the topmost alone
-		if e := &a.Entries[i]; e.Mode&0o002 != 0 && (e.Type == File || e.Type == Dir) && strings.HasPrefix(e.Path, f.File+"/") {
+		if e := &a.Entries[i]; e.Mode&0o002 != 0 && e.Type == Dir && strings.HasPrefix(e.Path, f.File+"/") {
 			if err := a.mendEntry(ctx, e, f.mend); err != nil {
 				return err
 			}

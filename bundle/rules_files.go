@@ -280,14 +280,14 @@ func checkDatabases(a *App) []Finding {
 	return all
 }
 
-// checkWritable looks for what everybody may write to: the application counts
-// on it, and it is not so where it is unpacked. What is below such a directory
-// is not named too.
+// checkWritable looks for directories that everybody may write to: the application
+// counts on it, and it is not so where it is unpacked. One below another is not named
+// too. Files do not count: archives that were made on Windows have all of them so.
 func checkWritable(a *App) []Finding {
 	var all []Finding
 	for i := range a.Entries {
 		e := &a.Entries[i]
-		if e.Type != File && e.Type != Dir || e.Mode&0o002 == 0 || inEnv(e.Path) {
+		if e.Type != Dir || e.Mode&0o002 == 0 || inEnv(e.Path) {
 			continue
 		}
 		if dir := a.Entry(parent(e.Path)); dir != nil && dir.Mode&0o002 != 0 {
