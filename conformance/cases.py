@@ -1,5 +1,5 @@
 """Reads the cases below cases/ and lays them out on the disk; README.md says what they mean."""
-import base64, io, json, os, re, tarfile
+import base64, gzip, io, json, os, re, tarfile, zipfile
 from pathlib import Path
 
 HERE = Path(__file__).parent / "cases"
@@ -144,14 +144,17 @@ def archive_cases(file, doc):
     only(file.name, doc, "format", "about", "archives")
     for c in doc["archives"]:
         where = f"{file.name}: {c.get('name')}"
-        only(where, c, "name", "about", "accept", "members", "again", "end", "after", "cut")
+        only(where, c, "name", "about", "accept", "members", "as", "again", "end", "after", "cut")
         if type(c["accept"]) is not bool:
             raise Malformed(f"{where}: accept is neither true nor false")
         for m in c["members"]:
             only(where, m, "path", "type", "mode", "text", "times", "json", "base64", "to", "uid", "time")
 
+        if c.get("as", "tar.zst") not in PACKED:
+            raise Malformed(f"{where}: as is none of {', '.join(PACKED)}")
+
         def make(temp, c=c):
-            path = os.path.join(temp, "shop-1.0.0-any.tar.zst")
+            path = os.path.join(temp, "shop-1.0.0-any." + c.get("as", "tar.zst"))
             write(path, archive(c))
             return path
         yield Case(f"{file.stem}/{c['name']}", "verify", make, accept=c["accept"])
@@ -162,18 +165,40 @@ TYPES = {"file": tarfile.REGTYPE, "dir": tarfile.DIRTYPE, "link": tarfile.SYMTYP
 
 
 def archive(c):
+    data = PACKED[c.get("as", "tar.zst")](c)
+    return data[:len(data) - c.get("cut", 0)] + base64.b64decode(c.get("after", ""))
+
+
+def content(m):
+    if "json" in m:
+        return json.dumps(m["json"]).encode()
+    return (m.get("text", "").encode("utf-8", "surrogateescape") or base64.b64decode(m.get("base64", ""))) * m.get("times", 1)
+
+
+def mode(m):
+    return int(m["mode"], 8) if "mode" in m else {"dir": 0o755, "link": 0o777}.get(m.get("type"), 0o644)
+
+
+def as_tar(c):
     out = io.BytesIO()
     for m in c["members"]:
-        body = m.get("text", "").encode("utf-8", "surrogateescape") or base64.b64decode(m.get("base64", ""))
-        body = json.dumps(m["json"]).encode() if "json" in m else body * m.get("times", 1)
-        info = tarfile.TarInfo(m["path"])
-        info.type, info.linkname, info.size = TYPES[m.get("type", "file")], m.get("to", ""), len(body)
-        info.mode = int(m["mode"], 8) if "mode" in m else {"dir": 0o755, "link": 0o777}.get(m.get("type"), 0o644)
+        body, info = content(m), tarfile.TarInfo(m["path"])
+        info.type, info.linkname, info.size, info.mode = TYPES[m.get("type", "file")], m.get("to", ""), len(body), mode(m)
         info.uid, info.mtime = m.get("uid", 0), m.get("time", 0)
         out.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape") + body + b"\0" * (-len(body) % 512))
     out.write(b"\0" * c.get("end", 1024))
-    data = stored(out.getvalue() * (2 if c.get("again") else 1))
-    return data[:len(data) - c.get("cut", 0)] + base64.b64decode(c.get("after", ""))
+    return out.getvalue() * (2 if c.get("again") else 1)
+
+
+def as_zip(c):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        for m in c["members"]:
+            kind = m.get("type", "file")
+            info = zipfile.ZipInfo(m["path"] + "/" * (kind == "dir"))
+            info.create_system, info.external_attr = 3, ({"dir": 0o040000, "link": 0o120000}.get(kind, 0o100000) | mode(m)) << 16
+            z.writestr(info, m["to"].encode() if kind == "link" else content(m))
+    return out.getvalue()
 
 
 def stored(data):
@@ -181,3 +206,6 @@ def stored(data):
     blocks = [data[i:i + 0x20000] for i in range(0, len(data), 0x20000)] or [b""]
     head = [(len(b) << 3 | (b is blocks[-1])).to_bytes(3, "little") for b in blocks]
     return b"\x28\xb5\x2f\xfd\x00\x58" + b"".join(h + b for h, b in zip(head, blocks))
+
+
+PACKED = {"tar.zst": lambda c: stored(as_tar(c)), "tar.gz": lambda c: gzip.compress(as_tar(c), mtime=0), "tar": as_tar, "zip": as_zip}
