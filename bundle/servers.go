@@ -74,6 +74,16 @@ func serversFor(i schema.Interface) []*server {
 	return list
 }
 
+// ServerNames lists the distributions that bring a server of an interface, the
+// best server first.
+func ServerNames(i schema.Interface) []string {
+	var names []string
+	for _, s := range serversFor(i) {
+		names = append(names, s.dists...)
+	}
+	return names
+}
+
 func serverNames(list []*server) string {
 	var names []string
 	for _, s := range list {

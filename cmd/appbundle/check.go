@@ -65,7 +65,7 @@ working directory.`,
 type checkReport struct {
 	Format     int              `json:"format"`
 	Findings   []bundle.Finding `json:"findings"`
-	Suppressed []bundle.Finding `json:"suppressed"` // app.ini says that they do not count
+	Suppressed []bundle.Finding `json:"suppressed"`       // app.ini says that they do not count
 	Mended     []bundle.Mended  `json:"mended,omitempty"` // by --fix
 	Errors     int              `json:"errors"`
 	Warnings   int              `json:"warnings"`

@@ -54,6 +54,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 	flags.BoolVar(&out.quiet, "quiet", false, "only answers and errors: no summary, no progress")
 	flags.BoolVar(&out.noColor, "no-color", false, "no colours on a terminal (also NO_COLOR)")
 	root.AddCommand(
+		newInitCmd(out),
 		newCheckCmd(out),
 		newExplainCmd(out),
 		newAddCmd(g, out),

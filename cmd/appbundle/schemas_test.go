@@ -70,6 +70,7 @@ func TestSchemas(t *testing.T) {
 	run("check", "check", app)
 	run("check", "check", t.TempDir()) // which has findings
 	run("explain", "explain")
+	run("init", "init", t.TempDir())
 	run("edit", "add", "mako>=1", app)
 	run("edit", "add", "--dry-run", "--external", "dep:generic/openssl", app)
 	run("external", "external", "--for", "debian-12", app)

@@ -41,6 +41,12 @@ var table = []Package{
 		Why:  "an app directory can be judged and archived on a host that could never run it",
 	},
 	{
+		Path: "scaffold",
+		Idea: "a conforming directory made of a project that is there, or of nothing: guesses with their lines",
+		May:  []string{"schema/...", "bundle"},
+		Why:  "a project is read and never run, and what to make of it is known without an index",
+	},
+	{
 		Path: "resolve",
 		Idea: "which versions and which files: provider, solver, explanation",
 		May:  []string{"schema/...", "internal/fetch", "resolve/internal/..."},
@@ -149,7 +155,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "export", "runner", "powerhose", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "scaffold", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "export", "runner", "powerhose", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{
