@@ -65,6 +65,10 @@ def gunicorn():
             self.cfg.set('post_fork', post_fork)
             self.cfg.set('post_worker_init', post_worker_init)
 
+    # The socket is the supervisor's: gunicorn would remove its path when it ends.
+    from gunicorn import sock
+    close = sock.close_sockets
+    sock.close_sockets = lambda listeners, unlink=True: close(listeners, False)
     sys.argv[:3] = ['gunicorn']
     Application('%(prog)s [OPTIONS] [APP_MODULE]', prog='gunicorn').run()
 
