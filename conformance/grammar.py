@@ -58,6 +58,7 @@ def texts():
     for target, fit in {"any": True, "linux_x86_64": True, "cp311-linux_aarch64": True, "cp313t-musllinux_1_2_x86_64": True,
                         "linux": False, "ANY": False, "win_amd64": False}.items():
         yield f"the target {target}", "archive-name", [f"my-shop-1.0.0-rc.1-{target}.tar.zst"], fit
+        yield f"a delta for {target}", "delta-name", [f"my-shop-1.0.0-rc.1-{target}.from-0.9.0.zip"], fit
 
 
 def main():
