@@ -112,20 +112,28 @@ func Open(ctx context.Context, cfg Config) (*Demo, error) {
 	return d, nil
 }
 
-// secret makes a file with one, if there is none.
+// secret makes a file with one, if there is none. It has its name when it is whole:
+// of two servers that start at once, both read what one of them made.
 func secret(name string) error {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Lstat(name); err == nil {
 		return nil
 	}
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)                                                   // it never fails
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name()) // it is linked, or of no use
 	_, err = fmt.Fprintln(f, app.DemoSecret+hex.EncodeToString(b))
 	if cerr := f.Close(); err == nil {
 		err = cerr
+	}
+	if err == nil {
+		err = os.Link(f.Name(), name)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil
 	}
 	return err
 }

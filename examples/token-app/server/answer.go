@@ -108,7 +108,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	if s.cfg.Backoff > 0 && s.rand() < s.cfg.BackoffShare {
-		h.Set("X-Backoff", strconv.FormatInt(s.fuzzed(s.cfg.Backoff), 10))
+		seconds := strconv.FormatInt(s.fuzzed(s.cfg.Backoff), 10)
+		h.Set("X-Backoff", seconds)
+		h.Set("X-Weave-Backoff", seconds) // what clients of Sync read first
 	}
 	route := "none"
 	defer func() {

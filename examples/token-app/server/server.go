@@ -70,7 +70,7 @@ type Config struct {
 	// resources may come back; up to a twentieth, at least 5 s, is added at
 	// random. 0 means 30 minutes.
 	RetryAfter time.Duration
-	// Backoff is asked of clients by X-Backoff in BackoffShare of the answers.
+	// Backoff is asked of clients by X-Backoff and X-Weave-Backoff in BackoffShare of the answers.
 	Backoff      time.Duration
 	BackoffShare float64
 	// UnavailableShare of the requests for tokens are answered 503.

@@ -486,8 +486,8 @@ func TestClient(t *testing.T) {
 func TestShares(t *testing.T) {
 	b := newBench()
 	b.cfg.Backoff, b.cfg.BackoffShare = 10*time.Second, 0.6
-	if got := ask(t, mustNew(t, b.cfg), "GET /").Header.Get("X-Backoff"); got != "13" {
-		t.Errorf("X-Backoff: %q, want 13", got)
+	if got := ask(t, mustNew(t, b.cfg), "GET /").Header; got.Get("X-Backoff") != "13" || got.Get("X-Weave-Backoff") != "13" {
+		t.Errorf("X-Backoff: %q, X-Weave-Backoff: %q, want 13", got.Get("X-Backoff"), got.Get("X-Weave-Backoff"))
 	}
 	b.cfg.BackoffShare = 0.4
 	if got := ask(t, mustNew(t, b.cfg), "GET /").Header.Get("X-Backoff"); got != "" {
