@@ -163,7 +163,7 @@ func TestDeltaRefuses(t *testing.T) {
 	if _, err := Open(at("d.tar.zst")); err == nil || !strings.Contains(err.Error(), "is a delta") {
 		t.Errorf("Open: %v", err)
 	}
-	if !isOwnArchive("shop", "dist/shop-1.1.0-any.from-1.0.0.tar.zst") || isOwnArchive("shop", "shop-1.1.0-any.from-x.tar.zst") {
+	if !isOwnArchive("shop", "dist/shop-1.1.0-any.from-1.0.0.tar.zst") || isOwnArchive("shop", "shop-1.1.0-any.from-x.tar.zst") || !isOwnArchive("shop", "shop-1.1.0-any.zip.minisig") {
 		t.Error("another name is a delta's")
 	}
 }

@@ -66,11 +66,11 @@ func (a *App) ArchiveName(t ArchiveType) string {
 	return a.Name + "-" + a.Version + "-" + a.Target() + "." + string(t)
 }
 
-var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|(cp3[0-9]+t?-)?[a-z]+[a-z0-9]*_[a-z0-9_]+)(\.from-[0-9][^/]*)?\.(tar\.zst|tar\.gz|zip|tar)$`)
+var archiveTail = regexp.MustCompile(`^-[0-9][^/]*-(any|(cp3[0-9]+t?-)?[a-z]+[a-z0-9]*_[a-z0-9_]+)(\.from-[0-9][^/]*)?\.(tar\.zst|tar\.gz|zip|tar)(\.minisig)?$`)
 
 // isOwnArchive reports whether p has the name of an archive of the
-// application, or of a delta between two, of any version and type. One that was built into the directory does not
-// enter the next.
+// application, or of a delta between two, of any version and type, or that of a signature of one. One
+// that was built into the directory does not enter the next.
 func isOwnArchive(name, p string) bool {
 	tail, ok := strings.CutPrefix(path.Base(p), name)
 	return ok && archiveTail.MatchString(tail)

@@ -20,6 +20,7 @@ var (
 	keyEnd     = []byte("PRIVATE KEY-----")
 	keyHeader  = regexp.MustCompile(`(?m)^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----`)
 	sqlite     = []byte("SQLite format 3\x00")
+	minisign   = regexp.MustCompile(`^untrusted comment:[^\n]*\nRW(RTY0Iy|QAAEIy)`) // a secret key, with a passphrase or without
 	puttyMagic = []byte("PuTTY-User-Key-File-")
 )
 
@@ -33,7 +34,7 @@ func (e *Entry) setFacts(head []byte) {
 		e.FirstLine = string(line)
 	}
 	text := bytes.TrimLeft(head, " \t\r\n")
-	e.PrivateKey = bytes.HasPrefix(text, puttyMagic) || hasKey(text, e.Path)
+	e.PrivateKey = bytes.HasPrefix(text, puttyMagic) || minisign.Match(text) || hasKey(text, e.Path)
 }
 
 // hasKey reports a private key at the beginning of text, or anywhere in it

@@ -84,7 +84,7 @@ def listing(top):
     walk("")
     if not any(p.startswith(".appbundle/") for p in found):
         found.pop(".appbundle", None)
-    own = re.compile(re.escape(app_name(top)) + r"-[0-9][^/]*-(any|(cp3[0-9]+t?-)?(linux|musllinux_\d+_\d+)_[a-z0-9_]+)(\.from-[0-9][^/]*)?\.(tar\.zst|tar\.gz|zip|tar)")
+    own = re.compile(re.escape(app_name(top)) + r"-[0-9][^/]*-(any|(cp3[0-9]+t?-)?(linux|musllinux_\d+_\d+)_[a-z0-9_]+)(\.from-[0-9][^/]*)?\.(tar\.zst|tar\.gz|zip|tar)(\.minisig)?")
     for path in [p for p in found if own.fullmatch(p.rpartition("/")[2]) and stat.S_ISREG(found[p].st_mode)]:
         del found[path]
         while (path := path.rpartition("/")[0]) and not any(p.startswith(path + "/") for p in found):

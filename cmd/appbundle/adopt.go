@@ -20,6 +20,7 @@ type adoption struct {
 	archive string
 	flag    string // --python
 	python  string // the interpreter, when accept has found it
+	signer  *signer
 }
 
 // options are those of bundle.Unpack.
@@ -29,6 +30,9 @@ func (a *adoption) options() bundle.UnpackOptions {
 
 // accept refuses an archive that is for other hosts, before it is unpacked.
 func (a *adoption) accept(m *schema.Manifest) error {
+	if err := a.signer.name(m.Name); err != nil {
+		return err
+	}
 	abi, platform, hasEnv := strings.Cut(m.Target, "-")
 	if !hasEnv {
 		platform = abi
@@ -88,10 +92,11 @@ func (a *adoption) findPython(version string) (string, error) {
 	return "", &otherPythonError{bundle.RefusedError{Archive: a.archive, Reason: fmt.Sprintf("is for Python %s, and %s", version, seen)}, version}
 }
 
-// finish adds to the new directory what names the host.
+// finish adds to the new directory what names the host, when all of the archive was
+// read and is still the one that was proved.
 func (a *adoption) finish(ctx context.Context, dir string) error {
 	if a.python == "" {
-		return nil
+		return a.signer.still()
 	}
 	err := install.Adopt(ctx, dir, a.python, "")
 	switch {
@@ -99,6 +104,8 @@ func (a *adoption) finish(ctx context.Context, dir string) error {
 		return &bundle.RefusedError{Archive: a.archive, Reason: "says that it has an environment, and has none"}
 	case is[*install.MisfitError](err):
 		return &bundle.RefusedError{Archive: a.archive, Reason: err.Error()}
+	case err == nil:
+		err = a.signer.still()
 	}
 	return err
 }

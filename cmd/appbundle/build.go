@@ -29,6 +29,8 @@ writes an archive of it: NAME-VERSION-TARGET.tar.zst, or another type. The same 
 gives the same bytes, and the same digest in each type. It prints the digest of the
 content and the archive's path.
 
+With --sign-key it is signed for minisign, and for hosts that trust the key.
+
 An app with a lock is packed with the environment that appbundle install made
 of it, for one Python and platform; with --no-env the host makes it.
 
@@ -67,6 +69,7 @@ when the build fails or is interrupted.`,
 	flags.BoolVar(&o.spec, "spec", false, "write a spec for rpmbuild, and the archive that it names")
 	flags.BoolVar(&o.srpm, "srpm", false, "write an RPM of sources for mock, koji, OBS or Copr")
 	flags.StringVar(&o.key, "sign", "", "sign packages and repository with the OpenPGP key in `FILE`, or with that of gpg-agent: gpg:FINGERPRINT")
+	flags.StringVar(&o.signKey, "sign-key", "", "sign the archive with the minisign key in `FILE`, into ARCHIVE.minisig")
 	flags.StringVar(&o.passphrase, "passphrase-file", "", "the passphrase of the key is in `FILE`")
 	flags.Var(o.format, "format", "report as `text` or json")
 	return cmd
@@ -90,7 +93,7 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 	if o.any() {
 		err = runPackages(ctx, g, out, app, opts, o)
 	} else {
-		err = writeArchive(ctx, out, app, opts, o.format.value)
+		err = writeArchive(ctx, out, app, opts, o)
 	}
 	var findings *bundle.CheckError
 	if errors.As(err, &findings) {
@@ -99,7 +102,11 @@ func runBuild(ctx context.Context, g *globals, out *printer, dir string, opts bu
 	return err
 }
 
-func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundle.BuildOptions, format string) error {
+func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundle.BuildOptions, o packageOptions) error {
+	key, err := secretKey(o.signKey, o.passphrase)
+	if err != nil {
+		return err
+	}
 	bar := out.progress("build")
 	opts.Progress = bar.update
 	res, err := bundle.Build(ctx, app, opts)
@@ -110,7 +117,15 @@ func writeArchive(ctx context.Context, out *printer, app *bundle.App, opts bundl
 	if !filepath.IsAbs(opts.Output) {
 		res.Path = relative(res.Path)
 	}
-	if err := tellBuilt(out, format, res.App, []builtFile{{Path: res.Path, Kind: "archive", Digest: res.Digest}}); err != nil {
+	files := []builtFile{{Path: res.Path, Kind: "archive", Digest: res.Digest}}
+	if key != nil {
+		at, sum, err := key.Sign(ctx, res.Path, res.Digest)
+		if err != nil {
+			return err
+		}
+		files = append(files, builtFile{at, "signature", fmt.Sprintf("sha256:%x", sum)})
+	}
+	if err := tellBuilt(out, o.format.value, res.App, files); err != nil {
 		return err
 	}
 	if n := len(res.Findings); n > 0 {

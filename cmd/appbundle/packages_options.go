@@ -19,6 +19,7 @@ type packageOptions struct {
 	spec, srpm bool
 	key        string // file of the OpenPGP key, or gpg:FINGERPRINT
 	passphrase string // file of its passphrase
+	signKey    string // file of the minisign key of an archive
 	format     *choice
 }
 
@@ -65,6 +66,12 @@ func (o *packageOptions) check(noEnv bool, archive string) error {
 	}
 	if noEnv && o.any() {
 		return errors.New("--no-env: nobody makes an environment where a package is installed")
+	}
+	if o.signKey != "" && o.any() {
+		return errors.New("--sign-key: archives are signed with it; packages with --sign")
+	}
+	if o.signKey != "" && o.key == "" {
+		return nil
 	}
 	switch signs := len(o.formats()) > 0 || o.srpm; {
 	case o.passphrase != "" && o.key == "" && o.any():

@@ -31,8 +31,15 @@ func (g *globals) appDirectory(path, wanted string) (dir, name string, err error
 		dir, err = filepath.Abs(path)
 		return dir, "", err
 	}
+	p, err := g.prove(context.Background(), path, "")
+	if err != nil {
+		return "", "", err
+	}
 	app, err := bundle.Open(path)
 	if err != nil {
+		return "", "", err
+	}
+	if err := p.name(app.Name); err != nil {
 		return "", "", err
 	}
 	state, err := g.stateDirectory(cmp.Or(wanted, app.Name))
@@ -46,13 +53,13 @@ func (g *globals) appDirectory(path, wanted string) (dir, name string, err error
 	dir = filepath.Join(releases, strings.ReplaceAll(app.Digest(), ":", "-"))
 	switch fi, err := os.Lstat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := bundle.Unpack(context.Background(), path, dir, (&adoption{archive: path}).options()); err != nil {
+		if err := bundle.Unpack(context.Background(), path, dir, (&adoption{archive: path, signer: p}).options()); err != nil {
 			return "", "", err
 		}
 	case err != nil:
 		return "", "", err
 	default:
-		if err := ownDirectory(dir, fi); err != nil {
+		if err := errors.Join(ownDirectory(dir, fi), p.still()); err != nil {
 			return "", "", err
 		}
 	}

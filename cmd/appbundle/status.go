@@ -17,6 +17,7 @@ import (
 	"appbundle/rpm"
 	"appbundle/runner"
 	"appbundle/schema"
+	"appbundle/trust"
 )
 
 // errNo is the answer no, of a command that has said why in its answer.
@@ -53,7 +54,7 @@ func exitCode(err error) int {
 		return 3 // the answer is not told
 	case errors.Is(err, errNo),
 		is[*bundle.CheckError](err),
-		is[*bundle.RefusedError](err), is[*bundle.SizeError](err), is[*rpm.RefusedError](err),
+		is[*bundle.RefusedError](err), is[*bundle.SizeError](err), is[*rpm.RefusedError](err), is[*trust.RefusedError](err),
 		is[*bundle.ServerError](err),
 		is[*bundle.EnvironmentError](err),
 		is[*resolve.ConflictError](err), is[*resolve.BuildError](err),

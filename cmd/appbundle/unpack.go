@@ -13,7 +13,7 @@ import (
 	"appbundle/schema"
 )
 
-func newUnpackCmd(out *printer) *cobra.Command {
+func newUnpackCmd(g *globals, out *printer) *cobra.Command {
 	var noManifest bool
 	var python, base string
 	cmd := &cobra.Command{
@@ -31,14 +31,17 @@ it, also as tar.xz or tar.bz2, and keeps its directories. What is not safe to un
 is refused all the same.
 
 A delta is unpacked over its base, an app directory or an archive: --base names
-it. DIR is then a whole copy; nothing in the base changes.`,
+it. DIR is then a whole copy; nothing in the base changes.
+
+Where the host has a trust file, the archive must be signed with a key that is in it
+for the application: see appbundle verify.`,
 		Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return interruptible(cmd.Context(), func(ctx context.Context) error {
 				if cmd.Flags().Changed("base") && (base == "" || noManifest) {
 					return &usageError{err: errors.New("--base names a directory or an archive, and its deltas have a manifest")}
 				}
-				return runUnpack(ctx, out, args[0], args[1], python, bundle.UnpackOptions{NoManifest: noManifest, Base: base})
+				return runUnpack(ctx, g, out, args[0], args[1], python, bundle.UnpackOptions{NoManifest: noManifest, Base: base})
 			})
 		},
 	}
@@ -49,7 +52,7 @@ it. DIR is then a whole copy; nothing in the base changes.`,
 	return cmd
 }
 
-func runUnpack(ctx context.Context, out *printer, archive, dir, python string, opts bundle.UnpackOptions) error {
+func runUnpack(ctx context.Context, g *globals, out *printer, archive, dir, python string, opts bundle.UnpackOptions) error {
 	if dir == "" {
 		return &usageError{err: errors.New("DIR is empty")}
 	}
@@ -57,8 +60,12 @@ func runUnpack(ctx context.Context, out *printer, archive, dir, python string, o
 	if python != "" && python[0] >= '0' && python[0] <= '9' {
 		a.flag = "python" + python
 	}
+	var err error
+	if a.signer, err = g.prove(ctx, archive, ""); err != nil {
+		return err
+	}
 	opts.Accept, opts.Finish = a.accept, a.finish
-	err := bundle.Unpack(ctx, archive, dir, opts)
+	err = bundle.Unpack(ctx, archive, dir, opts)
 	if errors.Is(err, fs.ErrExist) {
 		return &existsError{dir}
 	}

@@ -82,6 +82,12 @@ var table = []Package{
 		Why:  "what a build requires is resolved by its caller, and installed as everything is",
 	},
 	{
+		Path: "trust",
+		Idea: "who made an archive: minisign signatures, and the keys that a host trusts",
+		May:  nil,
+		Why:  "a signature is of bytes, and is checked before anybody decodes them",
+	},
+	{
 		Path: "export",
 		Idea: "an app in the words of others: a CycloneDX bill of materials",
 		May:  []string{"schema/...", "bundle"},
@@ -155,7 +161,7 @@ var table = []Package{
 	{
 		Path: "cmd/appbundle",
 		Idea: "flags in, exit status out: a file a subcommand, each a thin call of a package above",
-		May:  []string{"schema/...", "bundle", "scaffold", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "export", "runner", "powerhose", "internal/fetch"},
+		May:  []string{"schema/...", "bundle", "scaffold", "resolve", "resolve/pypi", "resolve/external", "install", "install/build", "rpm", "export", "trust", "runner", "powerhose", "internal/fetch"},
 		Why:  "a command calls the libraries' front doors, so that another Go program can do what it does",
 	},
 	{
@@ -202,6 +208,7 @@ var modules = []Module{
 	{"github.com/goreleaser/nfpm/v2", []string{"rpm"}, "0025-nfpm.md"},
 	{"github.com/ProtonMail/go-crypto", []string{"rpm"}, "0025-nfpm.md"},
 	{"github.com/CycloneDX/cyclonedx-go", []string{"export"}, "0062-cyclonedx.md"},
+	{"aead.dev/minisign", []string{"trust"}, "0063-minisign.md"},
 	{"github.com/go-zeromq/zmq4", []string{"internal/zmq"}, "0030-zmq4.md"},
 	{"golang.org/x/crypto", []string{"internal/zmq"}, "0031-x-crypto.md"},
 	{"golang.org/x/mod", []string{"schema"}, "0055-go-mod.md"},
