@@ -186,7 +186,7 @@ func (a *App) without(out *output, noEnv bool) *App {
 
 // write archives a at path.
 func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildOptions) (*Result, error) {
-	if err := a.fits(path); err != nil {
+	if err := a.fits(path, opts.SBOM != nil); err != nil {
 		return nil, err
 	}
 	sbom, err := a.bill(opts)
@@ -218,8 +218,11 @@ func (a *App) write(ctx context.Context, path string, t ArchiveType, opts BuildO
 }
 
 // fits refuses to write what nobody could unpack.
-func (a *App) fits(path string) error {
-	const own = 3 // the manifest, the bill of materials and their directory
+func (a *App) fits(path string, sbom bool) error {
+	own := 2 // the manifest and its directory
+	if sbom {
+		own++
+	}
 	switch n, size := len(a.Entries)+own, a.size(); {
 	case n > safearchive.DefaultEntries:
 		return &RefusedError{Archive: path, Reason: fmt.Sprintf("would have %d entries, more than %d", n, safearchive.DefaultEntries)}

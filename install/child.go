@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // A child is a program that answers on its standard output. It is an
@@ -83,6 +84,9 @@ func (c *child) end() error {
 	c.said = <-c.errs
 	c.closePipes()
 	switch {
+	case errors.Is(err, syscall.ECHILD):
+		// A supervisor waits for every child that it has, of which it may have
+		// adopted any: it took the status. Whoever asked finds out by the answer.
 	case err != nil:
 		return err
 	case !state.Success():

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"appbundle/schema/pep508"
 )
 
@@ -155,4 +157,31 @@ func newTreeOf(text string) *tree {
 		return nil
 	}
 	return t
+}
+
+// In a supervisor somebody else waits for all children, and takes the status of an
+// interpreter: the answer is as good without it, and no answer is an error still.
+func TestAskWithoutStatus(t *testing.T) {
+	path := python(t)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_, _ = unix.Wait4(-1, nil, unix.WNOHANG, nil) // as fast as it can
+		}
+	}()
+	defer func() { close(stop); <-ended }()
+	for range 20 {
+		if _, err := Ask(t.Context(), path, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Ask(t.Context(), "/bin/true", ""); err == nil {
+			t.Fatal("/bin/true is a Python")
+		}
+	}
 }

@@ -98,7 +98,7 @@ func TestLines(t *testing.T) {
 func TestMakeRun(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join(work, "clone")
-	for _, part := range []string{"Makefile", "bundle", "cmd", "install", "resolve", "rpm", "runner", "schema"} {
+	for _, part := range []string{"Makefile", "bundle", "cmd", "export", "install", "resolve", "rpm", "runner", "scaffold", "schema", "trust"} {
 		if err := copySources(filepath.Join(project, part), filepath.Join(root, part)); err != nil {
 			t.Fatal(err)
 		}
