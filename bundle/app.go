@@ -57,6 +57,7 @@ type App struct {
 
 	problems map[string]schema.Problems // of the files of the standard
 	includes []include
+	settings []byte // app.ini
 	// unrecorded are the files of the environment that are of no package.
 	unrecorded []Finding
 	byPath     map[string]int // index in Entries
@@ -274,6 +275,7 @@ func (a *App) understand(cfg *schema.Config, files map[string][]byte, read func(
 	if err := a.followLinks(files, read); err != nil {
 		return err
 	}
+	a.settings = files[appFile]
 	if a.Config = cfg; cfg == nil {
 		a.Config, a.problems[appFile] = schema.ParseAppINI(appFile, files[appFile])
 		a.problems[appFile] = append(a.problems[appFile], a.unreadable(appFile)...)

@@ -68,6 +68,7 @@ func newRootCmd(g *globals, out *printer) *cobra.Command {
 		newCacheCmd(g, out),
 		newBuildCmd(g, out),
 		newVerifyCmd(g, out),
+		newDiffCmd(out),
 		newDeltaCmd(out),
 		newUnpackCmd(g, out),
 		newSBOMCmd(out),

@@ -76,6 +76,7 @@ func TestSchemas(t *testing.T) {
 	run("external", "external", "--for", "debian-12", app)
 	run("lock-check", "lock", "--check", app)
 	run("build", "build", "--no-env", "-o", filepath.Join(dir, "app.tar.zst"), app)
+	run("diff", "diff", app, filepath.Join(dir, "app.tar.zst"))
 	run("cache-prune", "cache", "prune")
 	run("cache-verify", "cache", "verify")
 	for text, good := range map[string]bool{
