@@ -19,7 +19,8 @@ import (
 // ```console is a session: "$ " begins a command, "> " continues it, the rest
 // is what it prints, where "…" stands for any text of a line and, alone, for
 // any lines. A block marked ```sh is commands that have to succeed; it is left
-// out only when the line before it is an HTML comment "not run: REASON".
+// out only when the line before it is an HTML comment "not run: REASON". The
+// session below the comment "TestTour runs it" is that test's.
 //
 // The blocks of a document are one session in a directory of its own, which
 // has a copy of the examples. A document of an example begins in the example.
@@ -70,6 +71,7 @@ type document struct {
 	name, path string
 	lines      []string
 	steps      []*step
+	tour       []*step // what TestTour runs
 }
 
 // A step is one command, or one block of commands, and what it prints.
@@ -82,6 +84,8 @@ type step struct {
 }
 
 var notRun = regexp.MustCompile(`^<!-- not run: \S.* -->$`)
+
+const tourMark = "<!-- TestTour runs it -->"
 
 // read finds the steps.
 func (d *document) read(t *testing.T) {
@@ -103,8 +107,10 @@ func (d *document) read(t *testing.T) {
 		}
 		left := begin >= 2 && notRun.MatchString(d.lines[begin-2])
 		switch {
+		case lang == "console" && begin >= 2 && d.lines[begin-2] == tourMark:
+			d.tour = append(d.tour, d.session(t, begin, i)...)
 		case lang == "console":
-			d.session(t, begin, i)
+			d.steps = append(d.steps, d.session(t, begin, i)...)
 		case lang == "sh" && !left:
 			d.steps = append(d.steps, &step{line: begin + 1, command: strings.Join(d.lines[begin:i], "\n")})
 		case lang == "bash", lang == "shell":
@@ -114,7 +120,8 @@ func (d *document) read(t *testing.T) {
 }
 
 // session finds the commands of lines[from:to].
-func (d *document) session(t *testing.T, from, to int) {
+func (d *document) session(t *testing.T, from, to int) []*step {
+	var steps []*step
 	var s *step
 	for i := from; i < to; i++ {
 		command, begins := strings.CutPrefix(d.lines[i], "$ ")
@@ -122,7 +129,7 @@ func (d *document) session(t *testing.T, from, to int) {
 		switch {
 		case begins:
 			s = &step{line: i + 1, command: command, session: true, from: i + 1, to: i + 1}
-			d.steps = append(d.steps, s)
+			steps = append(steps, s)
 		case s == nil:
 			t.Fatalf("%s:%d: a session begins with a command", d.name, i+1)
 		case continues && s.to == i && s.from == i:
@@ -132,6 +139,7 @@ func (d *document) session(t *testing.T, from, to int) {
 			s.to = i + 1
 		}
 	}
+	return steps
 }
 
 // mark separates the steps in the shell's output; no command prints it.

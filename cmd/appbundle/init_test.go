@@ -9,18 +9,26 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-// What init makes of a project of each framework is locked, installed, served and
-// answers, as is what it makes of nothing. The packages are those of the index.
-func TestInitServes(t *testing.T) {
+// testProjects gives the files of the projects in testdata.
+func testProjects(t *testing.T) map[string][]txtar.File {
+	t.Helper()
 	ar, err := txtar.ParseFile("testdata/projects.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	projects := map[string][]txtar.File{"hello": nil}
+	projects := map[string][]txtar.File{}
 	for _, f := range ar.Files {
 		name, file, _ := strings.Cut(f.Name, "/")
 		projects[name] = append(projects[name], txtar.File{Name: file, Data: f.Data})
 	}
+	return projects
+}
+
+// What init makes of a project of each framework is locked, installed, served and
+// answers, as is what it makes of nothing. The packages are those of the index.
+func TestInitServes(t *testing.T) {
+	projects := testProjects(t)
+	projects["hello"] = nil
 	if len(projects) != 5 {
 		t.Fatalf("there are %d projects", len(projects))
 	}

@@ -120,6 +120,18 @@ func (k *kit) build(t *testing.T, app string, flags ...string) string {
 	return dir
 }
 
+// releasedBinary builds the static binary in dir, as make build does.
+func releasedBinary(t *testing.T, dir string) string {
+	t.Helper()
+	binary := filepath.Join(dir, "appbundle")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -X main.version=0.1.0", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	return binary
+}
+
 // appbundlePackages makes the packages of appbundle itself, as make package does: the
 // RPM in repo, the binary and the Debian package in work.
 func appbundlePackages(t *testing.T, work, repo string) (binary, deb string) {
@@ -128,12 +140,7 @@ func appbundlePackages(t *testing.T, work, repo string) (binary, deb string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary = filepath.Join(work, "appbundle")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -X main.version=0.1.0", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, said)
-	}
+	binary = releasedBinary(t, work)
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		text := output(t, work, binary, "completion", shell)
 		write(t, work, "completions/"+shell, text, 0o644)
