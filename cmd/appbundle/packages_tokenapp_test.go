@@ -49,7 +49,7 @@ func testTokenApp(t *testing.T, k *kit) {
 		t.Errorf("GET / = %s", got)
 	}
 
-	said, end := runInRoot(t, root, "every watcher is up", "--config", "/opt/token-app/demo.ini", "--bind", "127.0.0.1:0", "--run-dir", "/run/d", "--state-dir", "/run/t", "/opt/token-app")
+	said, end := runInRoot(t, root, "a token by curl: ", "--config", "/opt/token-app/demo.ini", "--bind", "127.0.0.1:0", "--run-dir", "/run/d", "--state-dir", "/run/t", "/opt/token-app")
 	defer end()
 	line := regexp.MustCompile(`a token by curl: +(curl .*)`).FindStringSubmatch(said.text())
 	if line == nil {
