@@ -84,6 +84,7 @@ func TestMarkdown(t *testing.T) {
 func TestCheck(t *testing.T) {
 	rows := []Package{
 		{Path: "low", May: []string{"low/..."}, Why: "it is the lowest"},
+		{Path: "low/lowtest"},
 		{Path: "high", May: []string{"low"}},
 		{Path: "cmd/tool", May: []string{"high"}},
 	}
@@ -92,9 +93,11 @@ func TestCheck(t *testing.T) {
 		{"example.org/test", nil, "0002-test.md"},
 	}
 	base := map[string]string{
-		"low/low.go":       "// Package low is low.\npackage low\n",
-		"high/high.go":     "// Package high is high.\npackage high\nimport _ \"appbundle/low\"\n",
-		"cmd/tool/tool.go": "// Command tool is a tool.\npackage main\nimport _ \"os/exec\"\n",
+		"low/low.go": "// Package low is low.\npackage low\n",
+		// A package for tests may run commands.
+		"low/lowtest/lowtest.go": "// Package lowtest helps.\npackage lowtest\nimport _ \"os/exec\"\n",
+		"high/high.go":           "// Package high is high.\npackage high\nimport _ \"appbundle/low\"\n",
+		"cmd/tool/tool.go":       "// Command tool is a tool.\npackage main\nimport _ \"os/exec\"\n",
 	}
 	tests := []struct {
 		name  string

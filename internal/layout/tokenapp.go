@@ -57,7 +57,13 @@ var tokenApp = []Package{
 	{
 		Path: "store",
 		Idea: "users, their nodes and keys, in SQLite or PostgreSQL",
+		May:  []string{"store/storetest"},
 		Why:  "it is told what was verified, and never verifies",
+	},
+	{
+		Path: "store/storetest",
+		Idea: "a PostgreSQL server for tests",
+		Why:  "it knows nothing of what is stored",
 	},
 	{
 		Path: "settings",
@@ -83,7 +89,7 @@ var tokenApp = []Package{
 	{
 		Path: "app",
 		Idea: "the server put together from its settings; secrets, names of users, the purge",
-		May:  []string{"server", "settings", "browserid", "oauth", "signature", "jobs", "store", "token", "node", "node/nodetest", "internal/guarded", "internal/idp"},
+		May:  []string{"server", "settings", "browserid", "oauth", "signature", "jobs", "store", "store/storetest", "token", "node", "node/nodetest", "internal/guarded", "internal/idp"},
 		Why:  "it is the last stop before the command",
 	},
 	{

@@ -91,6 +91,10 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(io.MultiWriter(stderr, everything), r)
 	}()
 	code := m.Run()
+	if err := postgres.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "the PostgreSQL server:", err)
+		code = 1
+	}
 	w.Close()
 	<-done
 	if found := seen(everything.String(), private()); found != "" && code == 0 {

@@ -156,7 +156,7 @@ func killBackend(t *testing.T, l *lab) {
 	if err := syscall.Kill(int(pid), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.wait(); err != nil {
+	if err := server.Wait(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,24 +1,16 @@
 package store
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"appbundle/examples/token-app/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +19,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	status := m.Run()
-	if err := server.stop(); err != nil {
+	if err := server.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "the PostgreSQL server:", err)
 		status = 1
 	}
@@ -35,138 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // server is the PostgreSQL of all tests, started by the first that needs it.
-var server postgresServer
-
-type postgresServer struct {
-	once  sync.Once
-	err   error
-	dir   string
-	cmd   *exec.Cmd
-	ready chan struct{} // gets a value each time that the server takes connections
-	ended chan error
-}
-
-// start gives the address of a schema without tables.
-func (p *postgresServer) start(schema string) (string, error) {
-	p.once.Do(func() { p.err = p.run() })
-	return fmt.Sprintf("host=%s port=5432 user=token dbname=postgres search_path=%s", p.dir, schema), p.err
-}
-
-func (p *postgresServer) run() (err error) {
-	if p.dir, err = os.MkdirTemp("", "pg"); err != nil {
-		return err
-	}
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
-	if os.Getuid() == 0 { // PostgreSQL does not run as root
-		if attr.Credential, err = ordinaryUser(); err != nil {
-			return err
-		}
-		if err := os.Chown(p.dir, int(attr.Credential.Uid), int(attr.Credential.Gid)); err != nil {
-			return err
-		}
-	}
-	initdb, err := postgresProgram("initdb")
-	if err != nil {
-		return err
-	}
-	data := filepath.Join(p.dir, "data")
-	cmd := p.command(attr, initdb, "-D", data, "-U", "token", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	program, err := postgresProgram("postgres")
-	if err != nil {
-		return err
-	}
-	p.cmd = p.command(attr, program, "-D", data, "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_wal_size=4GB")
-	log, err := p.cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	p.ready, p.ended = make(chan struct{}, 100), make(chan error, 1)
-	started := make(chan error)
-	go func() {
-		// The signal of Pdeathsig comes when the thread ends that started the process.
-		runtime.LockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		p.watch(log)
-		p.ended <- p.cmd.Wait()
-	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	return p.wait()
-}
-
-// watch reads the server's log.
-func (p *postgresServer) watch(log io.Reader) {
-	lines := bufio.NewScanner(log)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "ready to accept connections") {
-			p.ready <- struct{}{}
-		}
-	}
-}
-
-// wait waits until the server takes connections.
-func (p *postgresServer) wait() error {
-	select {
-	case <-p.ready:
-		return nil
-	case err := <-p.ended:
-		p.ended <- err
-		return fmt.Errorf("the server ended: %v", err)
-	case <-time.After(time.Minute):
-		return errors.New("the server is not ready after a minute")
-	}
-}
-
-func (p *postgresServer) command(attr *syscall.SysProcAttr, program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = p.dir, []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}, attr
-	return cmd
-}
-
-func (p *postgresServer) stop() error {
-	if p.dir == "" {
-		return nil
-	}
-	var err error
-	if p.ended != nil {
-		err = p.cmd.Process.Signal(syscall.SIGINT)
-		if err == nil {
-			err = <-p.ended
-		}
-	}
-	return errors.Join(err, os.RemoveAll(p.dir))
-}
-
-func ordinaryUser() (*syscall.Credential, error) {
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		u, err = user.Lookup("nobody")
-	}
-	if err != nil {
-		return nil, err
-	}
-	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
-}
-
-// postgresProgram finds a program of the server, which Debian keeps off PATH.
-func postgresProgram(name string) (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	if err != nil || len(found) > 0 {
-		slices.Sort(found)
-		return found[len(found)-1], err
-	}
-	return exec.LookPath(name)
-}
+var server storetest.Postgres
 
 // A lab is an empty database, with a clock.
 type lab struct {
@@ -228,7 +89,7 @@ func newLab(t testing.TB, database string) *lab {
 		return l
 	}
 	schema := fmt.Sprintf("t%d", schemas.Add(1))
-	url, err := server.start(schema)
+	url, err := server.Start(schema)
 	if err != nil {
 		t.Fatal(err)
 	}
