@@ -134,7 +134,37 @@ func (s *site) admin(t *testing.T, args ...string) string {
 // bearer signs an access token.
 func (s *site) bearer(subject string) string {
 	now := time.Now().Unix()
-	return s.idp.Token(nil, idp.Claims{"iss": s.idp.Issuer(), "aud": origin, "sub": subject, "client_id": "e2e", "jti": subject, "iat": now, "exp": now + 900, "scope": scope})
+	credentials := s.idp.Token(nil, idp.Claims{"iss": s.idp.Issuer(), "aud": origin, "sub": subject, "client_id": "e2e", "jti": subject, "iat": now, "exp": now + 900, "scope": scope})
+	private.add(credentials[strings.LastIndexByte(credentials, '.')+1:])
+	return credentials
+}
+
+// private is what no process may ever say: the secrets, and the signatures of what
+// clients have shown.
+var private = privates{all: []string{master, metrics}}
+
+type privates struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (p *privates) add(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = append(p.all, text)
+}
+
+// said gives the line that has something private in it, "" for none.
+func (p *privates) said(lines []string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := strings.Join(lines, "\n")
+	for _, secret := range p.all {
+		if at := strings.Index(text, secret); at >= 0 {
+			return text[strings.LastIndexByte(text[:at], '\n')+1:][:at+len(secret)-strings.LastIndexByte(text[:at], '\n')-1]
+		}
+	}
+	return ""
 }
 
 // supervised is a bundle under appbundle run, and what is known of its processes.
@@ -178,6 +208,9 @@ func supervise(t *testing.T, name string, args ...string) *supervised {
 		<-s.done
 		read.Wait()
 		r.Close()
+		if line := private.said(s.lines); line != "" {
+			t.Errorf("something private was said: %s", line)
+		}
 	})
 	s.after("every watcher is up")
 	return s
