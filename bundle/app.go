@@ -55,6 +55,7 @@ type App struct {
 	// be read. Survey does not read it.
 	GoMod *schema.GoMod
 
+	file     *os.File                   // the archive, nil to open it
 	problems map[string]schema.Problems // of the files of the standard
 	includes []include
 	settings []byte // app.ini
@@ -125,8 +126,11 @@ func list(dir string, env bool) (*App, error) {
 
 // Open reads the application in an archive, without unpacking it. The error
 // is that of safearchive where the archive is refused.
-func Open(archive string) (*App, error) {
-	a := &App{ArchivePath: archive, seed: maphash.MakeSeed(), built: true}
+func Open(archive string) (*App, error) { return OpenFile(archive, nil) }
+
+// OpenFile is Open for an archive that is open already, as for [VerifyFile].
+func OpenFile(archive string, f *os.File) (*App, error) {
+	a := &App{ArchivePath: archive, file: f, seed: maphash.MakeSeed(), built: true}
 	kept, err := a.scan(isStandardFile, true)
 	if err != nil {
 		return nil, err
@@ -156,11 +160,11 @@ func isStandardFile(e *Entry) bool {
 // scan reads the archive from front to back, and adds its entries when add is
 // set. It returns the contents that keep asks for.
 func (a *App) scan(keep func(*Entry) bool, add bool) (map[string][]byte, error) {
-	f, err := os.Open(a.ArchivePath)
+	f, done, err := opened(a.ArchivePath, a.file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer done()
 	r, err := safearchive.Open(context.Background(), a.ArchivePath, f, safearchive.OpenOptions{})
 	if err != nil {
 		return nil, explainForeign(err)

@@ -38,7 +38,13 @@ type VerifyReport struct {
 // delta this is known of its files; whether they make the bundle that the manifest
 // promises is known when it is unpacked over its base.
 func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
-	m, err := verify(ctx, archive, nil)
+	return VerifyFile(ctx, archive, nil)
+}
+
+// VerifyFile is Verify for an archive that is open already, so that what is read is what
+// somebody has looked at, whatever is at the path by now. A nil f opens it.
+func VerifyFile(ctx context.Context, archive string, f *os.File) (*VerifyReport, error) {
+	m, err := verify(ctx, archive, f, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -49,21 +55,31 @@ func Verify(ctx context.Context, archive string) (*VerifyReport, error) {
 // where there is none.
 func SBOM(ctx context.Context, archive string) ([]byte, error) {
 	var b bytes.Buffer
-	m, err := verify(ctx, archive, &b)
+	m, err := verify(ctx, archive, nil, &b)
 	if err != nil || m.manifest.SBOM == "" {
 		return nil, err
 	}
 	return b.Bytes(), nil
 }
 
-// verify reads an archive to its end. The bill of materials goes to sbom, unless
-// that is nil.
-func verify(ctx context.Context, archive string, sbom io.Writer) (*matcher, error) {
-	f, err := os.Open(archive)
+// opened gives an archive that is open already, or opens it; done closes what it has
+// opened.
+func opened(archive string, f *os.File) (in *os.File, done func(), err error) {
+	if f != nil {
+		return f, func() {}, nil
+	}
+	in, err = os.Open(archive)
+	return in, func() { in.Close() }, err // opened for reading: nothing can be lost
+}
+
+// verify reads an archive to its end, from f unless that is nil. The bill of materials
+// goes to sbom, unless that is nil.
+func verify(ctx context.Context, archive string, f *os.File, sbom io.Writer) (*matcher, error) {
+	f, done, err := opened(archive, f)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer done()
 	r, err := safearchive.Open(ctx, archive, f, safearchive.OpenOptions{})
 	if err != nil {
 		return nil, explainForeign(err)
@@ -364,6 +380,9 @@ type UnpackOptions struct {
 	// good. Nil adds nothing.
 	Finish func(ctx context.Context, dir string) error
 
+	// File is the archive where it is open already, as for VerifyFile; nil opens it.
+	File *os.File
+
 	fs atomicfile.FS // for tests
 }
 
@@ -372,11 +391,11 @@ type UnpackOptions struct {
 // gets its name after the last byte was found good. When it fails or ctx ends,
 // nothing is left.
 func Unpack(ctx context.Context, archive, dir string, opts UnpackOptions) error {
-	f, err := os.Open(archive)
+	f, done, err := opened(archive, opts.File)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer done()
 	staging, err := opts.fs.Staging(dir, 0o755)
 	if err != nil {
 		return err

@@ -249,13 +249,20 @@ type Proof struct {
 	Key     Key
 	Comment string // the signed one
 
+	// File is the archive, open: what is read of it is what was signed, whatever is at
+	// its path by now. Close closes it.
+	File *os.File
+
 	archive string
 	was     os.FileInfo
 }
 
+// Close closes the archive.
+func (p *Proof) Close() error { return p.File.Close() }
+
 // Check demands a good signature of an archive by one of the keys, beside it. The
 // error is a [*RefusedError] where there is none. Nothing of the archive is decoded.
-func Check(ctx context.Context, archive string, keys []Key) (*Proof, error) {
+func Check(ctx context.Context, archive string, keys []Key) (p *Proof, err error) {
 	refuse := func(remedy, format string, args ...any) error {
 		return &RefusedError{Archive: archive, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 	}
@@ -263,10 +270,17 @@ func Check(ctx context.Context, archive string, keys []Key) (*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // opened for reading: nothing can be lost
+	defer func() {
+		if p == nil {
+			f.Close() // opened for reading: nothing can be lost
+		}
+	}()
 	was, err := f.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if !was.Mode().IsRegular() {
+		return nil, refuse("copy it into one", "is no plain file, and cannot be read twice")
 	}
 	text, err := os.Open(archive + Suffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -296,7 +310,7 @@ func Check(ctx context.Context, archive string, keys []Key) (*Proof, error) {
 	}
 	for ; i < len(keys); i++ { // an ID is a hint: two keys may have one
 		if keys[i].key.ID() == sig.KeyID && r.Verify(keys[i].key, data) {
-			return &Proof{Key: keys[i], Comment: sig.TrustedComment, archive: archive, was: was}, nil
+			return &Proof{Key: keys[i], Comment: sig.TrustedComment, File: f, archive: archive, was: was}, nil
 		}
 	}
 	return nil, refuse("get the archive and its signature again", "is not what was signed with the key %016X", sig.KeyID)
@@ -313,17 +327,17 @@ func parseSignature(data []byte) (s minisign.Signature, err error) {
 	return s, nil
 }
 
-// Still refuses an archive that was written to, or replaced, since it was checked. It
-// is to be called when all of it has been read.
+// Still refuses an archive that was written to since it was checked. It is to be called
+// when all of it has been read.
 func (p *Proof) Still() error {
-	now, err := os.Stat(p.archive)
+	now, err := p.File.Stat()
 	if err == nil && !unchanged(p.was, now) {
 		err = &RefusedError{Archive: p.archive, Reason: "was changed while it was read", Remedy: "copy it to where nobody else writes"}
 	}
 	return err
 }
 
-// unchanged compares what every write and every rename changes.
+// unchanged compares what every write changes.
 func unchanged(a, b os.FileInfo) bool {
 	x, ok1 := a.Sys().(*syscall.Stat_t)
 	y, ok2 := b.Sys().(*syscall.Stat_t)

@@ -137,24 +137,28 @@ func TestReadSecret(t *testing.T) {
 	}
 }
 
-// What is written to, or replaced by a copy, between the check and the end of reading
-// is refused.
+// What is written to between the check and the end of reading is refused. What is put in
+// its place, or in that of its directory, is not read at all.
 func TestStill(t *testing.T) {
 	private, k := pair(t)
 	for name, meddle := range map[string]func(archive string) error{
 		"nothing": func(string) error { return nil },
-		"written": func(a string) error { return os.WriteFile(a, []byte("archive"), 0o644) },
+		"written": func(a string) error { return os.WriteFile(a, []byte("villain"), 0o644) },
 		"replaced": func(a string) error {
-			if err := os.WriteFile(a+".new", []byte("archive"), 0o644); err != nil {
+			if err := os.WriteFile(a+".new", []byte("villain"), 0o644); err != nil {
 				return err
 			}
 			return os.Rename(a+".new", a)
 		},
-		"there and back": func(a string) error {
-			if err := os.Rename(a, a+".old"); err != nil {
+		"directory": func(a string) error {
+			dir := filepath.Dir(a)
+			if err := os.Rename(dir, dir+".old"); err != nil {
 				return err
 			}
-			return os.Rename(a+".old", a)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return err
+			}
+			return os.WriteFile(a, []byte("villain"), 0o644)
 		},
 	} {
 		archive := put(t, "a.tar", "archive", 0o644)
@@ -168,10 +172,32 @@ func TestStill(t *testing.T) {
 		if err := meddle(archive); err != nil {
 			t.Fatal(err)
 		}
-		var refused *RefusedError
-		if err := p.Still(); (err == nil) != (name == "nothing") || err != nil && !errors.As(err, &refused) {
-			t.Errorf("%s: %v", name, err)
+		data := make([]byte, 7)
+		if _, err := p.File.ReadAt(data, 0); err != nil {
+			t.Fatal(err)
 		}
+		var refused *RefusedError
+		err = p.Still()
+		switch {
+		case name == "written":
+			if !errors.As(err, &refused) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case string(data) != "archive":
+			t.Errorf("%s: %q is read", name, data)
+		case name == "nothing" && err != nil:
+			t.Error(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("/dev/null", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Check(t.Context(), link, []Key{k}); err == nil || !strings.Contains(err.Error(), "is no plain file") {
+		t.Errorf("a device: %v", err)
 	}
 }
 

@@ -25,7 +25,7 @@ type adoption struct {
 
 // options are those of bundle.Unpack.
 func (a *adoption) options() bundle.UnpackOptions {
-	return bundle.UnpackOptions{Accept: a.accept, Finish: a.finish}
+	return bundle.UnpackOptions{Accept: a.accept, Finish: a.finish, File: a.signer.file()}
 }
 
 // accept refuses an archive that is for other hosts, before it is unpacked.

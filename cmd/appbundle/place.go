@@ -35,7 +35,8 @@ func (g *globals) appDirectory(path, wanted string) (dir, name string, err error
 	if err != nil {
 		return "", "", err
 	}
-	app, err := bundle.Open(path)
+	defer p.close()
+	app, err := bundle.OpenFile(path, p.file())
 	if err != nil {
 		return "", "", err
 	}

@@ -57,8 +57,10 @@ func (g *globals) prove(ctx context.Context, archive, key string) (*signer, erro
 		p.keys = t.Keys
 	}
 	var err error
-	p.Proof, err = trust.Check(ctx, archive, p.keys)
-	return p, err
+	if p.Proof, err = trust.Check(ctx, archive, p.keys); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // publicKey reads the value of --key: a file, or the key itself.
@@ -78,6 +80,21 @@ func publicKey(text string) (trust.Key, error) {
 		return k, &usageError{err: fmt.Errorf("--key: %s %w", text, err)}
 	}
 	return k, nil
+}
+
+// file is the archive that was proved, open; nil where nobody was asked.
+func (p *signer) file() *os.File {
+	if p == nil {
+		return nil
+	}
+	return p.File
+}
+
+// close is the end of it.
+func (p *signer) close() {
+	if p != nil {
+		p.Close() // opened for reading: nothing can be lost
+	}
 }
 
 // name refuses an application that the key is not for; "" is one that nobody named.

@@ -64,7 +64,8 @@ func runUnpack(ctx context.Context, g *globals, out *printer, archive, dir, pyth
 	if a.signer, err = g.prove(ctx, archive, ""); err != nil {
 		return err
 	}
-	opts.Accept, opts.Finish = a.accept, a.finish
+	defer a.signer.close()
+	opts.Accept, opts.Finish, opts.File = a.accept, a.finish, a.signer.file()
 	err = bundle.Unpack(ctx, archive, dir, opts)
 	if errors.Is(err, fs.ErrExist) {
 		return &existsError{dir}

@@ -35,7 +35,8 @@ it keeps the promise.`,
 				if err != nil {
 					return err
 				}
-				rep, err := bundle.Verify(ctx, args[0])
+				defer p.close()
+				rep, err := bundle.VerifyFile(ctx, args[0], p.file())
 				if err != nil {
 					return err
 				}
