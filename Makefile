@@ -67,6 +67,11 @@ projects: build ## real projects from the index: locked, compared with uv, insta
 	@tools/setup projects
 	@out/projects/bin/python tools/projects bin/appbundle $(PROJECTS)
 
+.PHONY: projects-check
+projects-check: build ## sources of real projects: laid out as applications, every difference shown, checked; PROJECTS="--only httpbin"
+	@tools/setup projects
+	@out/projects/bin/python tools/projects_check.py bin/appbundle $(PROJECTS)
+
 .PHONY: mutants
 mutants: ## plant the bugs of tools/mutants.txt in a copy of the tree; a test must fail for each
 	@tools/setup test

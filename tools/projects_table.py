@@ -68,7 +68,7 @@ class Table:
 
 PAGE = """# Real projects
 
-<!-- Generated: make -s projects PROJECTS="--interop --format markdown" > docs/PROJECTS.md -->
+<!-- Generated: (make -s projects PROJECTS="--interop --format markdown"; make -s projects-check PROJECTS="--format markdown") > docs/PROJECTS.md -->
 
 What `appbundle lock`, `install` and `run` make of applications of real projects, as the index was on {date}: with Python {python},
 beside uv {uv} and pip {pip}, on {processors} shared processors. Each row is an application directory with these lines in
