@@ -102,10 +102,9 @@ func ParseKey(text []byte) (Key, error) {
 	return k, nil
 }
 
-// A Trust is what trust files say.
+// A Trust is what a trust file says.
 type Trust struct {
-	Files []string
-	Keys  []Key
+	Keys []Key
 }
 
 // Load reads a trust file. It is nil where there is none.
@@ -148,7 +147,7 @@ func readAll(r io.Reader, most int) ([]byte, error) {
 
 // Parse reads the text of a trust file.
 func Parse(file string, data []byte) (*Trust, error) {
-	t := &Trust{Files: []string{file}}
+	t := &Trust{}
 	n := 0
 	for line := range strings.Lines(string(data)) {
 		n++
