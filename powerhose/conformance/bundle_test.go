@@ -193,6 +193,21 @@ func TestBundle(t *testing.T) {
 		return n
 	}
 
+	// An interpreter may need longer to start than all the deaths take.
+	until(t, "an answer for every caller", func() bool {
+		for _, n := range counts {
+			if n.Load() == 0 {
+				return t.Failed()
+			}
+		}
+		for _, p := range scripts {
+			if !strings.Contains(p.said(), "answer\n") {
+				return t.Failed()
+			}
+		}
+		return true
+	})
+
 	for k := range kills {
 		name := languages[k%len(languages)].name
 		n := answers() + between
@@ -220,9 +235,6 @@ func TestBundle(t *testing.T) {
 	}
 	for name, n := range counts {
 		t.Logf("%s: %d answers", name, n.Load())
-		if n.Load() == 0 {
-			t.Errorf("%s was never answered", name)
-		}
 	}
 	t.Logf("%d of %d jobs were lost with %d workers", lost.Load(), answers()+lost.Load(), kills)
 	if lost.Load() > kills {
