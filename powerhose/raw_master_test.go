@@ -2,6 +2,7 @@ package powerhose
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -200,6 +201,48 @@ func TestRawMaster(t *testing.T) {
 	m.work.send(wire.Head{Type: wire.Bye, Code: wire.Stop}, "")
 	if got := w.status(); got != 0 {
 		t.Errorf("the worker ends with %d", got)
+	}
+}
+
+// What came over a link that has ended is not started either while the end has not
+// been handled yet.
+func TestEndedNow(t *testing.T) {
+	m := newRawMaster(t)
+	begun, goOn := make(chan int), make(chan struct{})
+	s, err := newServer(&Worker{Master: m.ln.Addr().String(), Name: "w", Window: 2}, func(context.Context, *Job) ([]byte, error) {
+		begun <- 1
+		<-goOn
+		return nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	end := make(chan error)
+	go func() { end <- s.run(ctx) }()
+	m.register()
+	m.reg.send(m.welcome, "")
+	m.attach()
+	m.work.send(job(1, 60000), "")
+	<-begun
+	m.work.send(job(2, 60000), "")
+	until(t, "the second job", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.session.jobs) == 1
+	})
+	s.mu.Lock() // the end cannot be handled
+	n := s.session
+	m.work.Close()
+	until(t, "the end", n.work.Ended)
+	if n.next() != nil {
+		t.Error("the second job is started")
+	}
+	s.mu.Unlock()
+	stop()
+	close(goOn)
+	if err := <-end; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -273,9 +273,10 @@ func (n *session) queue(h *wire.Head, body []byte, loan zmq.Owner) {
 	}
 }
 
-// next takes the job that is to be started.
+// next takes the job that is to be started. The link may have ended when that is
+// not known yet to all of the session.
 func (n *session) next() *Job {
-	if n.over || len(n.jobs) == 0 {
+	if n.over || len(n.jobs) == 0 || n.work.Ended() {
 		return nil
 	}
 	j := n.jobs[0]

@@ -177,12 +177,18 @@ func (l *Link) readLong(n int) (*buffer, error) {
 // Settled reports whether all that has arrived by now was handled, also the end
 // of the connection.
 func (l *Link) Settled() bool {
+	return l.Ended() || l.waiting.Load() && !newNowait(l.nc).arrived()
+}
+
+// Ended reports whether the link is over: it was closed, or the peer has ended
+// it. Serve returns soon, or has returned.
+func (l *Link) Ended() bool {
 	select {
 	case <-l.done:
 		return true
 	default:
+		return false
 	}
-	return l.waiting.Load() && !newNowait(l.nc).arrived()
 }
 
 // Peer is who is at the other end.
