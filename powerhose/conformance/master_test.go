@@ -100,7 +100,7 @@ func storm(t *testing.T, l language, f *fault) {
 	// The good worker has as many as the one before had.
 	until(t, "descriptors as before", func() bool { return len(descriptors(t, m.pid())) == files })
 	end()
-	if grown := powerhose.ResidentBytes(m.pid()) - memory; grown > 32<<20 {
+	if grown := powerhose.ResidentBytes(m.pid()) - memory; grown > 64<<20 { // with the race detector, which takes several times as much
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
 }

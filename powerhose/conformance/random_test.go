@@ -204,6 +204,7 @@ type game struct {
 	master   *proc
 	expected *proc            // a master that may end
 	scripts  map[string]*proc // callers in Python
+	all      []*proc          // masters and workers
 	events   []event
 }
 
@@ -280,15 +281,17 @@ func (g *game) kill() {
 		for _, e := range g.events {
 			g.Logf("%s %s of pid %d until %s", e.at.Format("05.000000"), e.what, e.pid, e.over.Format("05.000000"))
 		}
-		for _, s := range g.slots {
-			if p := s.now(); p != nil {
-				g.Logf("%s, pid %d:\n%s", s.name, p.pid(), p.said())
-			}
-		}
-		if g.master != nil {
-			g.Logf("the master, pid %d:\n%s", g.master.pid(), g.master.said())
+		for _, p := range g.all {
+			g.Logf("pid %d %q:\n%s", p.pid(), p.Env[len(os.Environ()):], p.said())
 		}
 	}
+}
+
+// keepLog keeps what a process says until the end.
+func (g *game) keepLog(p *proc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all = append(g.all, p)
 }
 
 // note keeps what was done to a process: from at until now.
@@ -310,6 +313,7 @@ func (g *game) keep(s *slot, argv, env []string, r *rand.Rand) {
 			g.fail("%s: %v", s.name, err)
 			return
 		}
+		g.keepLog(p)
 		s.mu.Lock()
 		s.proc = p
 		s.mu.Unlock()
@@ -341,6 +345,7 @@ func (g *game) listen() bool {
 		g.fail("the master: %v", err)
 		return false
 	}
+	g.keepLog(p)
 	g.mu.Lock()
 	g.master = p
 	g.mu.Unlock()
